@@ -1,0 +1,281 @@
+"""What evaluations return: frozen records that are also mappings.
+
+Every record can be read as attributes (`result.value`), as a mapping (`result["value"]`) and as plain JSON
+types (`result.to_dict()`). A value that is not defined is a record with a `reason`, never NaN and never an
+exception. Reasons are those of the exported family `ml_undefined`: `insufficient_rows`,
+`insufficient_labels`, `no_baseline`, `empty`, `constant`, `single_class`, `not_comparable`, `stale`,
+`budget`, `error`.
+
+Times are seconds since the Unix epoch. Nothing here knows the rest of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any, ClassVar
+
+
+def plain(value: object) -> Any:
+    """`value` in the types of JSON: mappings as dicts with text keys, sequences as lists, enums by value."""
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    item = getattr(value, "item", None)  # NumPy scalars, without knowing NumPy
+    return item() if callable(item) else value
+
+
+class Record(Mapping[str, Any]):
+    """A frozen dataclass whose fields are also the keys of a mapping."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.__dataclass_fields__:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dataclass_fields__)
+
+    def __len__(self) -> int:
+        return len(self.__dataclass_fields__)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields in plain JSON types, nested records included."""
+        return {entry.name: plain(getattr(self, entry.name)) for entry in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate(Record):
+    """A value with its confidence bounds and the number of rows it rests on."""
+
+    value: float
+    lower: float
+    upper: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undefined(Record):
+    """Why a value does not exist; `detail` is a sentence for people."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricResult(Record):
+    """One performance metric against its baseline.
+
+    `drop` is the worsening against the baseline, positive = worse: a difference for scores in [0, 1], a
+    ratio of the baseline's value for errors. `degraded` is true when the drop exceeds the threshold in
+    force. When `value` is None, `reason` says why; when only `baseline` or `drop` is None there is nothing
+    to compare with.
+    """
+
+    value: float | None
+    lower: float | None = None
+    upper: float | None = None
+    baseline: float | None = None
+    drop: float | None = None
+    degraded: bool = False
+    n: int = 0
+    reason: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceResults(Record):
+    """Metrics by name: `results["accuracy"].value`; iterating gives the names of metrics."""
+
+    metrics: Mapping[str, MetricResult] = field(default_factory=dict)
+    rows: int = 0
+    threshold: float | None = None
+    """`alert_threshold` in force."""
+
+    def __getitem__(self, key: str) -> MetricResult:
+        return self.metrics[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.metrics)
+
+    def __len__(self) -> int:
+        return len(self.metrics)
+
+    @property
+    def degraded(self) -> list[str]:
+        """Names of the metrics whose drop exceeds the threshold."""
+        return [name for name, metric in self.metrics.items() if metric.degraded]
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult(Record):
+    """One test of homogeneity on one column; `statistic > critical_value` exactly when `detected`.
+
+    `critical_value` includes the correction for the number of columns and the minimum effect. `q_value` is
+    None for methods that only inform, because these belong to no family.
+    """
+
+    __test__: ClassVar[bool] = False  # not a test case, whatever pytest thinks of the name
+
+    method: str
+    statistic: float
+    critical_value: float
+    p_value: float
+    detected: bool
+    minimum_effect: float = 0.0
+    q_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift(Record):
+    """The verdict on one column.
+
+    `method`, `statistic`, `critical_value`, `p_value` and `q_value` are those of the test that decided:
+    the column's deciding method, or `missing` when only the share of missing values has changed. Without
+    a verdict `detected` is None and `reason` says why. `methods` holds every test that was defined,
+    `undefined` the others.
+    """
+
+    column: str
+    role: str
+    method: str | None = None
+    detected: bool | None = None
+    statistic: float | None = None
+    critical_value: float | None = None
+    p_value: float | None = None
+    q_value: float | None = None
+    methods: Mapping[str, TestResult] = field(default_factory=dict)
+    undefined: Mapping[str, Undefined] = field(default_factory=dict)
+    reason: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport(Record):
+    """Verdicts by column: `drift["distance"].detected`; iterating gives the names of columns."""
+
+    columns: Mapping[str, ColumnDrift] = field(default_factory=dict)
+    alpha: float = 0.05
+    correction: str = "bh"
+    rows: int = 0
+    baseline_rows: int = 0
+
+    def __getitem__(self, key: str) -> ColumnDrift:
+        return self.columns[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def detected_columns(self) -> list[str]:
+        """Names of the columns with drift, of every role."""
+        return [name for name, column in self.columns.items() if column.detected]
+
+    @property
+    def ratio(self) -> float | None:
+        """Share of the feature columns with a verdict that have drifted; None when there is no verdict."""
+        verdicts = [
+            column.detected
+            for column in self.columns.values()
+            if column.role == "feature" and column.detected is not None
+        ]
+        return sum(verdicts) / len(verdicts) if verdicts else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **super(DriftReport, self).to_dict(),
+            "detected_columns": self.detected_columns,
+            "ratio": self.ratio,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport(Record):
+    """Ratios in [0, 1], 1 is good; only `duplicate` counts what is bad.
+
+    `completeness`, `uniqueness`, `type_valid`, `in_range` and `known_category` map columns to ratios,
+    `validity` maps columns to rules to ratios, `consistency` maps rules to ratios. `timeliness`,
+    `duplicate` and `score` are None when there was nothing to measure. `undefined` lists
+    (measure, subject or None, reason).
+    """
+
+    completeness: Mapping[str, float] = field(default_factory=dict)
+    uniqueness: Mapping[str, float] = field(default_factory=dict)
+    type_valid: Mapping[str, float] = field(default_factory=dict)
+    in_range: Mapping[str, float] = field(default_factory=dict)
+    known_category: Mapping[str, float] = field(default_factory=dict)
+    validity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    consistency: Mapping[str, float] = field(default_factory=dict)
+    duplicate: float | None = None
+    timeliness: float | None = None
+    score: float | None = None
+    rows: int = 0
+    undefined: tuple[tuple[str, str | None, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Record):
+    """A sliding window as configured: the text that is exported and its length."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceWindow(Record):
+    """The rows that performance speaks of: labelled rows between `start` and `end`."""
+
+    start: float
+    end: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delays(Record):
+    """Quantiles of a delay, in seconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Record):
+    """Everything measured for one model, version, window and segment at one moment.
+
+    `segment` is (column, value), None for the whole. `start` and `end` bound the window by event time;
+    `made_at` is when it was evaluated. `confusion` lists (actual, predicted, rows). `undefined` lists
+    (measure, subject or None, reason) for all that is missing.
+    """
+
+    model: str
+    version: str
+    window: Window
+    segment: tuple[str, str] | None
+    start: float
+    end: float
+    rows: int
+    labeled_rows: int
+    made_at: float
+    performance: PerformanceResults = field(default_factory=PerformanceResults)
+    performance_window: PerformanceWindow | None = None
+    drift: DriftReport = field(default_factory=DriftReport)
+    quality: QualityReport = field(default_factory=QualityReport)
+    labeled_ratio: float | None = None
+    label_delay: Delays | None = None
+    event_delay: Delays | None = None
+    confusion: tuple[tuple[str, str, int], ...] = ()
+    class_performance: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    undefined: tuple[tuple[str, str | None, str], ...] = ()
