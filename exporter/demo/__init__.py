@@ -1,0 +1,1 @@
+"""The main job on real data: a delay classifier watched over a year of flights."""

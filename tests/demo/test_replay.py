@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from exporter.demo.replay import MODEL, Tally, days, replay, replayed_days
+
+
+@pytest.fixture(scope="module")
+def week(flights, classifiers):
+    return list(days(flights, classifiers, 7))
+
+
+class Log:
+    """A destination that writes down what it gets."""
+
+    def __init__(self) -> None:
+        self.pushed: list[tuple[str, str, int]] = []
+
+    def push(self, model: str, data: pa.Table, *, version: str) -> None:
+        self.pushed.append((model, version, data.num_rows))
+
+    def push_labels(self, model: str, data: pa.Table) -> None:
+        self.pushed.append((model, "labels", data.num_rows))
+
+
+def test_replay_covers_the_year_after_january(flights):
+    """Every day from February to December can be replayed."""
+    dates = replayed_days(flights)
+    assert len(dates) == 334
+    assert (dates[0], dates[-1]) == ("2013-02-01", "2013-12-31")
+
+
+def test_days_answer_every_flight_once(flights, week):
+    """The two versions together answer each flight of the week exactly once."""
+    ids = pa.concat_tables(
+        [table.select(["flight_id"]) for day in week for table in day.predictions.values()]
+    )["flight_id"].to_pylist()
+    expected = flights.loc[flights["date"].isin([day.date for day in week]), "flight_id"]
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set(expected)
+    assert all(set(day.predictions) == {"champion", "challenger"} for day in week)
+
+
+def test_predictions_lie_within_their_day(flights, week):
+    """A day's predictions are that day's flights, in event time."""
+    date_of = flights.set_index("flight_id")["date"]
+    for day in week:
+        for table in day.predictions.values():
+            assert set(date_of[table["flight_id"].to_pylist()]) == {day.date}
+            assert table["scheduled"].to_pandas().is_monotonic_increasing
+
+
+def test_labels_come_after_their_predictions_and_when_reported(flights, week):
+    """Each label is the record's, comes on the day on which it was reported, and only once."""
+    by_id = flights.set_index("flight_id")
+    seen: set[str] = set()
+    late = 0
+    for day in week:
+        closing = pd.Timestamp(day.date, tz="UTC") + pd.Timedelta(days=1, hours=5)
+        labels = day.labels.to_pandas().set_index("flight_id")
+        record = by_id.loc[labels.index]
+        assert (record["reported"] < closing).all()
+        assert (record["reported"] >= closing - pd.Timedelta(days=1)).all()
+        assert (record["delayed"].astype(bool) == labels["delayed"]).all()
+        assert not seen & set(labels.index)
+        seen |= set(labels.index)
+        late += int((record["date"] < day.date).sum())
+    assert late > 500
+    week_flights = by_id[by_id["date"].isin([day.date for day in week])]
+    due = week_flights["reported"] < pd.Timestamp("2013-02-08T05:00", tz="UTC")
+    assert seen == set(week_flights.index[due])
+
+
+def test_replay_pushes_predictions_before_labels(week):
+    """On each day both versions are pushed, then the labels; the tally adds up."""
+    log = Log()
+    tally = replay(iter(week), log, days_per_second=None, after_day=lambda _day, _tally: None)
+    assert [entry[1] for entry in log.pushed] == ["champion", "challenger", "labels"] * 7
+    assert {entry[0] for entry in log.pushed} == {MODEL}
+    assert tally == Tally(
+        7,
+        sum(table.num_rows for day in week for table in day.predictions.values()),
+        sum(day.labels.num_rows for day in week),
+    )
+
+
+def test_replay_keeps_its_pace(week):
+    """At two days a second the replay waits so that day n is over at n / 2 seconds."""
+    waits: list[float] = []
+    replay(
+        iter(week[:2]),
+        Log(),
+        days_per_second=2.0,
+        after_day=lambda _day, _tally: None,
+        sleep=waits.append,
+    )
+    assert waits == [pytest.approx(0.5, abs=0.1), pytest.approx(1.0, abs=0.1)]
