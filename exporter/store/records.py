@@ -1,0 +1,179 @@
+"""What goes into the store and comes out of it, as plain records.
+
+Everything that one push changes is one :class:`Commit`; the store writes it in one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from exporter.profiles import Profile
+    from exporter.store.predictions import PredictionIndex
+
+BucketKey = tuple[str, str, int]
+"""(version, segment, bucket): segment "" is the whole, else "column\\x1fvalue"; bucket starts at unix seconds."""
+
+NOT_JOINED = -(2**31)
+"""The day in :attr:`LabelChunk.days` of a label whose prediction has not come yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one push adds to one bucket.
+
+    Attributes
+    ----------
+    version : str
+    segment : str
+        "" for all rows, else ``"column\\x1fvalue"``.
+    bucket : int
+        Start of the bucket, unix seconds.
+    profile : Profile
+        Never changed by the store; it may be shared with the caller.
+    """
+
+    version: str
+    segment: str
+    bucket: int
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionChunk:
+    """Predictions of one version and event day that wait for their labels.
+
+    Attributes
+    ----------
+    id : int
+        From :meth:`PredictionIndex.next_chunk_id`; unique in the model.
+    version : str
+    day : int
+        Event day, days since the Unix epoch.
+    hashes : uint64 array (n,)
+        From :meth:`PredictionIndex.hash_ids`.
+    payload : pyarrow.RecordBatch
+        n rows: what the join needs (event time, prediction, scores, bucket, segments, metric columns).
+    """
+
+    id: int
+    version: str
+    day: int
+    hashes: NDArray[np.uint64]
+    payload: pa.RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChunk:
+    """Labels of one push.
+
+    Attributes
+    ----------
+    hashes : uint64 array (n,)
+    values : float64 array (n,)
+        Binary 0/1, regression the value, multiclass the code in the model's class table. NaN takes a label back.
+    arrival : float
+        Unix seconds.
+    days : int32 array (n,) or None
+        Newest event day that each label joined (:attr:`Matches.day`), `NOT_JOINED` for labels held for a
+        prediction to come. With it joined labels expire with their predictions; without it all of them
+        expire by `arrival`.
+    """
+
+    hashes: NDArray[np.uint64]
+    values: NDArray[np.float64]
+    arrival: float
+    days: NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The first answer to an idempotency key; `created` is in unix seconds."""
+
+    endpoint: str
+    key: str
+    body_hash: str
+    status: int
+    body: bytes
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBaseline:
+    """A baseline; `version` None serves all versions without one of their own.
+
+    Attributes
+    ----------
+    period : (float, float) or None
+        Unix seconds, when it was promoted from a past window.
+    profile : bytes
+        Encoded profile.
+    buckets : tuple of (int, bytes)
+        Encoded profiles by bucket start, for statistics that need the spread between buckets.
+    """
+
+    id: str
+    model: str
+    version: str | None
+    grid_id: str
+    created: float
+    rows: int
+    source: str
+    provisional: bool
+    active: bool
+    period: tuple[float, float] | None
+    profile: bytes
+    buckets: tuple[tuple[int, bytes], ...] = ()
+
+
+@dataclass(slots=True)
+class Commit:
+    """All that one push changes in one model; written in one transaction or not at all.
+
+    Attributes
+    ----------
+    counters : mapping
+        Increments. The second part of a key is the version where there is one: ("rows", version),
+        ("rejected", version, reason), ("bins", version, grid, column, bin).
+    rows : list of (str, bytes)
+        (version, Arrow IPC bytes): raw rows before a grid exists.
+    state : mapping
+        Values that are set: ("watermark", version), ("last_batch", version).
+    drop_rows : bool
+        Deletes the raw rows that were committed before this commit.
+    grid : (str, bytes) or None
+        Grid id and bytes to keep.
+    baseline : StoredBaseline or None
+        Stored, and activated when `active`, together with the rest.
+    """
+
+    model: str
+    deltas: list[Delta] = field(default_factory=list)
+    counters: dict[tuple[str, ...], float] = field(default_factory=dict)
+    answer: StoredAnswer | None = None
+    predictions: list[PredictionChunk] = field(default_factory=list)
+    labels: LabelChunk | None = None
+    rows: list[tuple[str, bytes]] = field(default_factory=list)
+    state: dict[tuple[str, ...], float] = field(default_factory=dict)
+    drop_rows: bool = False
+    grid: tuple[str, bytes] | None = None
+    baseline: StoredBaseline | None = None
+
+
+@dataclass(slots=True)
+class StoredModel:
+    """A model as recovered: buckets stay encoded, payloads of predictions stay on disk."""
+
+    name: str
+    buckets: dict[BucketKey, list[tuple[str, bytes]]]
+    counters: dict[tuple[str, ...], float]
+    state: dict[tuple[str, ...], float]
+    grids: dict[str, bytes]
+    baselines: list[StoredBaseline]
+    rows: list[tuple[str, bytes]]
+    index: PredictionIndex
