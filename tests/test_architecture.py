@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "exporter"
 TIERS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "catalog", "results", "schema", "durations", "logs"),
     ("yamlfile", "settings", "config"),
-    ("batch", "formats", "decoding"),
+    ("batch", "columns", "formats", "decoding"),
     ("profiles",),
     ("rules",),
     ("statistics",),
@@ -49,7 +49,7 @@ def modules() -> dict[str, Path]:
 def imports(path: Path, *, at_import: bool = False) -> Iterator[tuple[str, int]]:
     """Yield (absolute module or member, line) of every import in a file.
 
-    With `at_import` only those that run when the module is imported: none inside functions or for types alone.
+    With `at_import` only those that run when the module is imported: not those inside functions or for types.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body if at_import else ast.walk(tree):
