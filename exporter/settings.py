@@ -1,0 +1,103 @@
+"""What all configuration models share: strictness, secrets from files, and readable problems."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from exporter.durations import parse_duration
+from exporter.yamlfile import Location, Problem
+
+DurationSeconds = Annotated[float, BeforeValidator(parse_duration)]
+"""A duration such as `1h30m`, kept as seconds."""
+
+
+class Settings(BaseModel):
+    """A frozen part of a configuration. Unknown keys are errors, and each secret `x` may come as `x_file`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        values = dict(given)
+        for name, field in cls.model_fields.items():
+            source = f"{name}_file"
+            if source not in values or not _mentions(field.annotation, SecretStr):
+                continue
+            if name in values:
+                raise _problem(f"give either {name} or {source}, not both")
+            path = values.pop(source)
+            try:
+                values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, TypeError, UnicodeDecodeError) as error:
+                raise _problem(f"{source}: cannot read {path}: {error}") from error
+        return values
+
+
+def _problem(message: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", "{text}", {"text": message})
+
+
+def _mentions(annotation: Any, wanted: type) -> bool:
+    return annotation is wanted or any(_mentions(argument, wanted) for argument in get_args(annotation))
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """`; did you mean x?` for the nearest known name, or the list of all when nothing is near."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Every problem of a validation, with its location below `model`."""
+    found: list[Problem] = []
+    for detail in error.errors(include_url=False):
+        location: Location = tuple(part for part in detail["loc"] if part != "[key]")
+        text = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            text = "unknown key" + suggestion(str(location[-1]), _keys_at(model, location[:-1]))
+        elif detail["type"] == "missing":
+            text = "this key is needed"
+        elif text.startswith("Input should be "):
+            text = "expected " + text.removeprefix("Input should be ")
+        elif detail["type"] == "model_type":
+            text = "expected a mapping"
+        found.append((location, text))
+    return found
+
+
+def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
+    """Keys that are known where `location` points to."""
+    here: Any = model
+    for part in location:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            field = here.model_fields.get(str(part))
+            here = field.annotation if field else None
+        elif get_args(here):
+            here = get_args(here)[-1]
+        here = _inner(here)
+    if not (isinstance(here, type) and issubclass(here, BaseModel)):
+        return []
+    names = list(here.model_fields)
+    secrets = [name for name, field in here.model_fields.items() if _mentions(field.annotation, SecretStr)]
+    return names + [f"{name}_file" for name in secrets]
+
+
+def _inner(annotation: Any) -> Any:
+    """The one class of settings inside Annotated and Optional, else the annotation itself."""
+    if get_origin(annotation) is Annotated:
+        return _inner(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        classes = [_inner(argument) for argument in get_args(annotation)]
+        models = [c for c in classes if isinstance(c, type) and issubclass(c, BaseModel)]
+        return models[0] if models else annotation
+    return annotation
