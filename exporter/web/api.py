@@ -1,0 +1,94 @@
+"""Requests that read or delete: models, evaluations, baselines, data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from exporter.errors import BadRequestError
+from exporter.web.answers import json_response
+from exporter.web.auth import Caller
+from exporter.web.operations import BASELINE_TYPE
+from exporter.web.protocol import ServiceProtocol
+
+
+class Api:
+    """Handlers of the operations without a body."""
+
+    def __init__(self, service: ServiceProtocol) -> None:
+        self._service = service
+
+    def list_models(self, caller: Caller) -> Response:
+        return json_response({"models": visible_models(self._service, caller)})
+
+    def show_model(self, model: str) -> Response:
+        return _answered(self._service.show_model(model))
+
+    def show_grid(self, model: str) -> Response:
+        return _answered(self._service.grid(model))
+
+    def performance(self, model: str, **view: str | None) -> Response:
+        return _answered(self._service.performance(model, **view))
+
+    def drift(self, model: str, **view: str | None) -> Response:
+        return _answered(self._service.drift(model, **view))
+
+    def quality(self, model: str, **view: str | None) -> Response:
+        return _answered(self._service.quality(model, **view))
+
+    def status(self, model: str) -> Response:
+        return _answered(self._service.status(model))
+
+    def distributions(self, model: str, column: str | None, **view: str | None) -> Response:
+        if column is None:
+            self._service.schema(model)
+            raise BadRequestError(
+                "expected the query parameter column, but it is missing", code="bad_parameter"
+            )
+        return _answered(self._service.distributions(model, column, **view))
+
+    def list_baselines(self, model: str) -> Response:
+        listed = self._service.list_baselines(model)
+        return _answered({"baselines": listed} if isinstance(listed, list | tuple) else listed)
+
+    def show_baseline(self, model: str, baseline: str) -> Response:
+        return _answered(self._service.show_baseline(model, baseline))
+
+    def export_baseline(self, model: str, baseline: str) -> Response:
+        return Response(
+            self._service.baseline_artifact(model, baseline),
+            content_type=BASELINE_TYPE,
+            headers={"Content-Disposition": "attachment; filename=baseline.mlb"},
+        )
+
+    def activate_baseline(self, model: str, baseline: str) -> Response:
+        return _answered(self._service.activate_baseline(model, baseline))
+
+    def delete_baseline(self, model: str, baseline: str) -> Response:
+        return _answered(self._service.delete_baseline(model, baseline))
+
+    def delete_data(self, model: str) -> Response:
+        return _answered(self._service.delete_data(model))
+
+    def delete_version(self, model: str, version: str) -> Response:
+        return _answered(self._service.delete_version(model, version))
+
+
+def visible_models(service: ServiceProtocol, caller: Caller) -> list[Any]:
+    """The models that the caller may see."""
+    models = service.list_models()
+    if isinstance(models, dict):
+        models = models.get("models", models)
+    return [model for model in models if caller.sees(_name(model))]
+
+
+def _name(model: Any) -> str:
+    return str(model["name"] if "name" in model else model["model"])
+
+
+def _answered(value: Any) -> Response:
+    """JSON of a result: an answer with its own status, a mapping, or nothing (an empty object)."""
+    if hasattr(value, "status") and hasattr(value, "body"):
+        return json_response(value.body, value.status)
+    return json_response({} if value is None else value)

@@ -1,0 +1,192 @@
+"""Reading from and writing to one client's socket, every wait with a deadline.
+
+Cheroot's own streams are in pure Python, copy a large body or answer many times, and wait anew for every
+packet, so that a client that sends a byte a second holds a thread for ever. These read with one buffer,
+write from a view, and stop at a deadline for the whole.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from cheroot.errors import FatalSSLAlert
+
+from exporter.errors import TooLargeError, UnreadableError
+
+RECEIVE_BYTES = 256 * 1024
+_LINE_BYTES = 8192
+
+
+class SocketReader:
+    """Buffered reads from a socket until `deadline` (monotonic seconds)."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._buffer = b""
+        self._position = 0
+        self.bytes_read = 0
+        self.closed = False
+        self.deadline = time.monotonic()
+
+    def has_data(self) -> bool:
+        """Whether bytes are at hand that a selector on the socket does not see."""
+        if self._position < len(self._buffer):
+            return True
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def read_some(self, size: int) -> bytes:
+        """Between 1 and `size` bytes; none at the end. Raises TimeoutError at the deadline."""
+        if self._position < len(self._buffer):
+            data = self._buffer[self._position : self._position + size]
+            self._position += len(data)
+            return data
+        return self._receive(size)
+
+    def readline(self, size: int = _LINE_BYTES) -> bytes:
+        """One line with its end, or its first `size` bytes."""
+        line = b""
+        while True:
+            if self._position >= len(self._buffer):
+                self._buffer, self._position = self._receive(_LINE_BYTES), 0
+                if not self._buffer:
+                    return line
+            wanted = self._position + size - len(line)
+            end = self._buffer.find(b"\n", self._position, wanted)
+            stop = min(wanted, len(self._buffer)) if end < 0 else end + 1
+            line += self._buffer[self._position : stop]
+            self._position = stop
+            if end >= 0 or len(line) >= size:
+                return line
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _receive(self, size: int) -> bytes:
+        remaining = self.deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(remaining)
+        try:
+            data = self._socket.recv(size)
+        except TimeoutError:
+            raise TimeoutError("timed out") from None
+        except ssl.SSLError as error:
+            raise FatalSSLAlert(*error.args) from error
+        self.bytes_read += len(data)
+        return data
+
+
+class SocketWriter:
+    """Unbuffered writes to a socket, each whole write within `seconds`."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._socket = sock
+        self._seconds = seconds
+        self.bytes_written = 0
+
+    def write(self, data: bytes) -> int:
+        deadline = time.monotonic() + self._seconds
+        view = memoryview(data)
+        while view:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise ConnectionAbortedError("the client did not read its response in time")
+            self._socket.settimeout(remaining)
+            try:
+                sent = self._socket.send(view)
+            except TimeoutError:
+                raise ConnectionAbortedError("the client did not read its response in time") from None
+            except ssl.SSLError as error:
+                raise FatalSSLAlert(*error.args) from error
+            view = view[sent:]
+            self.bytes_written += sent
+        return len(data)
+
+
+class Body(Protocol):
+    """The body of one request: at most `size` bytes a read, none at the end."""
+
+    @property
+    def exhausted(self) -> bool: ...
+    def read(self, size: int = -1) -> bytes: ...
+
+
+class SizedBody:
+    """A body whose length the header gave."""
+
+    def __init__(self, reader: SocketReader, length: int, before_read: Callable[[], None]) -> None:
+        self._reader = reader
+        self._left = length
+        self._before_read = before_read
+
+    @property
+    def exhausted(self) -> bool:
+        return self._left == 0
+
+    @property
+    def left(self) -> int:
+        """Bytes not yet read."""
+        return self._left
+
+    def read(self, size: int = -1) -> bytes:
+        if self._left == 0:
+            return b""
+        self._before_read()
+        wanted = self._left if size < 0 else min(size, self._left)
+        data = self._reader.read_some(min(wanted, RECEIVE_BYTES))
+        if not data:
+            raise UnreadableError(f"expected {self._left} more bytes of body, but the connection ended")
+        self._left -= len(data)
+        return data
+
+
+class ChunkedBody:
+    """A body in chunks (RFC 9112, 7.1), read piece by piece whatever the chunks' sizes are."""
+
+    def __init__(self, reader: SocketReader, before_read: Callable[[], None]) -> None:
+        self._reader = reader
+        self._before_read = before_read
+        self._left = 0
+        self._started = False
+        self.exhausted = False
+
+    def read(self, size: int = -1) -> bytes:
+        if self.exhausted or size == 0:
+            return b""
+        self._before_read()
+        if self._left == 0 and not self._next_chunk():
+            return b""
+        wanted = self._left if size < 0 else min(size, self._left)
+        data = self._reader.read_some(min(wanted, RECEIVE_BYTES))
+        if not data:
+            raise UnreadableError("expected another chunk of the body, but the connection ended")
+        self._left -= len(data)
+        return data
+
+    def _next_chunk(self) -> bool:
+        if self._started and self._reader.readline(3) != b"\r\n":
+            raise UnreadableError("expected a line end after a chunk of the body, but other bytes came")
+        self._started = True
+        line = self._reader.readline(_LINE_BYTES)
+        digits = line.split(b";", 1)[0].strip()
+        if not line.endswith(b"\n") or not digits or len(digits) > 16 or not _is_hexadecimal(digits):
+            raise UnreadableError(f"expected the size of a chunk in hexadecimal, but {line[:40]!r} came")
+        self._left = int(digits, 16)
+        if self._left == 0:
+            self._skip_trailers()
+            self.exhausted = True
+        return not self.exhausted
+
+    def _skip_trailers(self) -> None:
+        for _ in range(100):
+            if self._reader.readline(_LINE_BYTES) in (b"\r\n", b"\n", b""):
+                return
+        raise TooLargeError("expected at most 100 trailers after the body, but more came")
+
+
+def _is_hexadecimal(digits: bytes) -> bool:
+    return all(digit in b"0123456789abcdefABCDEF" for digit in digits)
