@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
+
+from exporter.results import Window
 
 _UNITS = {"y": 365 * 86400.0, "w": 7 * 86400.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PATTERN = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in _UNITS))
@@ -33,7 +34,9 @@ def parse_duration(text: Any) -> float:
     if match is None:
         message = f"expected a duration such as 90s, 1h30m, 1d or 2w, got {text!r}"
         raise ValueError(message)
-    return sum(int(count) * unit for count, unit in zip(match.groups(), _UNITS.values(), strict=True) if count)
+    return sum(
+        int(count) * unit for count, unit in zip(match.groups(), _UNITS.values(), strict=True) if count
+    )
 
 
 def format_duration(seconds: float) -> str:
@@ -57,20 +60,18 @@ def format_duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A sliding window: its length in seconds, and its name as it was written (the label `window`)."""
+def parse_window(text: Any) -> Window:
+    """A sliding window of that length, named as it was written (the label `window`).
 
-    name: str
-    seconds: float
-
-    @classmethod
-    def parse(cls, text: Any) -> Window:
-        """Raises ValueError unless `text` is a duration of a whole number of seconds, at least one."""
-        if isinstance(text, Window):
-            return text
-        seconds = parse_duration(text)
-        if seconds < 1 or not seconds.is_integer():
-            message = f"expected a whole number of seconds, at least 1s, got {text!r}"
-            raise ValueError(message)
-        return cls(str(text), seconds)
+    Raises
+    ------
+    ValueError
+        The length is not a whole number of seconds, at least one.
+    """
+    if isinstance(text, Window):
+        return text
+    seconds = parse_duration(text)
+    if seconds < 1 or not seconds.is_integer():
+        message = f"expected a whole number of seconds, at least 1s, got {text!r}"
+        raise ValueError(message)
+    return Window(str(text), seconds)

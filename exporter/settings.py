@@ -57,22 +57,56 @@ def suggestion(name: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """Every problem of a validation, with its location below `model`."""
-    found: list[Problem] = []
+def problems_of(error: ValidationError, model: type[BaseModel], given: object) -> list[Problem]:
+    """Every problem of validating `given`, with its location below `model`."""
+    found: dict[Location, str] = {}
+    alternatives: dict[Location, str] = {}
     for detail in error.errors(include_url=False):
-        location: Location = tuple(part for part in detail["loc"] if part != "[key]")
-        text = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            text = "unknown key" + suggestion(str(location[-1]), _keys_at(model, location[:-1]))
-        elif detail["type"] == "missing":
-            text = "this key is needed"
-        elif text.startswith("Input should be "):
-            text = "expected " + text.removeprefix("Input should be ")
-        elif detail["type"] == "model_type":
-            text = "expected a mapping"
-        found.append((location, text))
-    return found
+        location, inside_union = _written(detail["loc"], given, missing=detail["type"] == "missing")
+        text = _sentence(detail["type"], detail["msg"], location, model)
+        target = alternatives if inside_union else found
+        target[location] = (
+            f"{target[location]}, or {text.removeprefix('expected ')}" if location in target else text
+        )
+    deepest = {
+        location: text
+        for location, text in alternatives.items()
+        if not any(other != location and other[: len(location)] == location for other in alternatives)
+    }
+    return [*found.items(), *deepest.items()]
+
+
+def _written(parts: tuple[int | str, ...], given: object, *, missing: bool) -> tuple[Location, bool]:
+    """What of pydantic's location stands in the file, and whether names of types were left out."""
+    location: list[str | int] = []
+    inside_union = False
+    here: Any = given
+    for index, part in enumerate(parts):
+        if _holds(here, part):
+            here = here[part]
+        elif not (missing and index == len(parts) - 1):
+            inside_union = inside_union or part != "[key]"
+            continue
+        location.append(part)
+    return tuple(location), inside_union
+
+
+def _holds(value: object, part: int | str) -> bool:
+    if isinstance(value, Mapping):
+        return part in value
+    return isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
+
+
+def _sentence(kind: str, message: str, location: Location, model: type[BaseModel]) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key" + suggestion(str(location[-1]), _keys_at(model, location[:-1]))
+    if kind == "missing":
+        return "this key is needed"
+    if kind == "model_type":
+        return "expected a mapping"
+    message = message.removeprefix("Value error, ")
+    begin = "Input should be "
+    return "expected " + message.removeprefix(begin) if message.startswith(begin) else message
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:

@@ -6,6 +6,7 @@ booleans), and `12:30` is no number.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Hashable, Mapping
@@ -33,7 +34,7 @@ def path_text(location: Location) -> str:
         elif _PLAIN_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:
-            text += '["' + part.replace("\\", "\\\\").replace('"', '\\"') + '"]'
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
     return text
 
 
@@ -130,9 +131,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
     return read_mapping(text)
 
 
-def expand_environment(
-    value: Any, environment: Mapping[str, str] | None = None
-) -> tuple[Any, list[Problem]]:
+def expand_environment(value: Any, environment: Mapping[str, str] | None = None) -> tuple[Any, list[Problem]]:
     """`value` with `${NAME}` and `${NAME:-default}` replaced in every string, and the problems met.
 
     The result of an expansion stays a string and cannot add keys. `$${` stands for `${`.
@@ -160,9 +159,7 @@ def _expand(text: str, location: Location, variables: Mapping[str, str], problem
         if name is None:
             problems.append((location, f"{match[0]} is no variable; write $${{ for a literal ${{"))
             return ""
-        value = variables.get(name[1]) or name[2]
-        if value is None and name[1] in variables:
-            value = ""
+        value = variables.get(name[1], name[2])
         if value is None:
             problems.append((location, f"the environment variable {name[1]} is not set"))
             return ""
