@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from exporter.results import Window
-
 _UNITS = {"y": 365 * 86400.0, "w": 7 * 86400.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _PATTERN = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in _UNITS))
 
@@ -58,20 +56,3 @@ def format_duration(seconds: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
-
-
-def parse_window(text: Any) -> Window:
-    """A sliding window of that length, named as it was written (the label `window`).
-
-    Raises
-    ------
-    ValueError
-        The length is not a whole number of seconds, at least one.
-    """
-    if isinstance(text, Window):
-        return text
-    seconds = parse_duration(text)
-    if seconds < 1 or not seconds.is_integer():
-        message = f"expected a whole number of seconds, at least 1s, got {text!r}"
-        raise ValueError(message)
-    return Window(str(text), seconds)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.catalog import PERFORMANCE_METRICS
+from exporter.config.model import DAY_SECONDS, ModelConfig, name_problem
 from exporter.durations import format_duration
-from exporter.modelconfig import DAY_SECONDS, ModelConfig, name_problem
 from exporter.schema import Kind, Task
 from exporter.yamlfile import Problem
 

@@ -1,7 +1,4 @@
-"""The exporter's configuration: `load_config` reads a file, `parse_config` a mapping.
-
-Both report every problem at once, each with its path. `exporter.modelconfig` says what each setting means.
-"""
+"""A file or a mapping to a `Config`, with every problem and the place where it was written."""
 
 from __future__ import annotations
 
@@ -11,42 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from exporter.config.misfits import misfits
+from exporter.config.model import ModelConfig, name_problem
 from exporter.errors import ConfigurationError
-from exporter.misfits import misfits
-from exporter.modelconfig import (
-    Baseline,
-    Bins,
-    Columns,
-    Comparison,
-    Drift,
-    Feature,
-    ModelConfig,
-    Quality,
-    Refresh,
-    ValidationRule,
-    name_problem,
-)
-from exporter.results import Window
 from exporter.settings import Settings, problems_of, suggestion
 from exporter.yamlfile import Location, Problem, expand_environment, path_text, read_file
-
-__all__ = [
-    "Baseline",
-    "Bins",
-    "Columns",
-    "Comparison",
-    "Config",
-    "Drift",
-    "Feature",
-    "ModelConfig",
-    "Quality",
-    "Refresh",
-    "ValidationRule",
-    "Window",
-    "load_config",
-    "name_problem",
-    "parse_config",
-]
 
 
 class Config(Settings):

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from exporter.catalog import DRIFT_METHODS, PERFORMANCE_METRICS, QUALITY_CHECKS
-from exporter.durations import parse_window
+from exporter.durations import parse_duration
 from exporter.results import Window
 from exporter.schema import Column, Kind, Role, Schema, ScoreKind, Task
 from exporter.settings import DurationSeconds, Settings, suggestion
@@ -33,6 +33,23 @@ def name_problem(name: object) -> str | None:
     if _CONTROL.search(name):
         return f"the name {name!r} contains control characters"
     return None
+
+
+def parse_window(text: Any) -> Window:
+    """A sliding window of that length, named as it was written (the label `window`).
+
+    Raises
+    ------
+    ValueError
+        The length is not a whole number of seconds, at least one.
+    """
+    if isinstance(text, Window):
+        return text
+    seconds = parse_duration(text)
+    if seconds < 1 or not seconds.is_integer():
+        message = f"expected a whole number of seconds, at least 1s, got {text!r}"
+        raise ValueError(message)
+    return Window(str(text), seconds)
 
 
 def class_text(value: object) -> object:
