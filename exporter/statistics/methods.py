@@ -1,0 +1,151 @@
+"""The drift methods by name: what each is defined for, what it computes, and its smallest effect.
+
+Names, units, kinds and minimum effects are the catalogue's; this module binds them to functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from exporter.catalog import DRIFT_METHODS, DriftMethod
+from exporter.results import Undefined
+from exporter.schema import Kind
+from exporter.statistics.divergence import (
+    chi_square,
+    g_test,
+    hellinger,
+    jensen_shannon,
+    largest_difference,
+    population_stability_index,
+    total_variation,
+)
+from exporter.statistics.kolmogorov_smirnov import kolmogorov_smirnov
+from exporter.statistics.missingness import missing_rows, missing_values
+from exporter.statistics.nulls import DriftTest
+from exporter.statistics.views import ColumnView, NumericView
+from exporter.statistics.wasserstein import wasserstein_distance
+
+Statistic = Callable[[Any, Any], DriftTest]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A catalogued method and the function (baseline, current) -> DriftTest behind it."""
+
+    entry: DriftMethod
+    function: Statistic
+    needs_scale: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    def defined_for(self, kind: Kind) -> bool:
+        return kind.value in self.entry.kinds
+
+    def minimum_effect(self, baseline_rows: int, current_rows: int) -> float:
+        """Smallest statistic that may count as drift, in the method's unit, at these sample sizes."""
+        return self.scaled_effect(self.entry.minimum_effect or 0.0, baseline_rows, current_rows)
+
+    def scaled_effect(self, effect: float, baseline_rows: int, current_rows: int) -> float:
+        """`effect`, times n m / (n + m) for statistics that grow with the rows."""
+        if self.entry.scales_with_rows and baseline_rows and current_rows:
+            return effect * baseline_rows * current_rows / (baseline_rows + current_rows)
+        return effect
+
+
+_FUNCTIONS: Mapping[str, Statistic] = {
+    "ks": kolmogorov_smirnov,
+    "psi": population_stability_index,
+    "js": jensen_shannon,
+    "wasserstein": wasserstein_distance,
+    "hellinger": hellinger,
+    "chi2": chi_square,
+    "g": g_test,
+    "tv": total_variation,
+    "linf": largest_difference,
+    "missing": missing_values,
+}
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        name: Method(DRIFT_METHODS[name], function, needs_scale=name == "wasserstein")
+        for name, function in _FUNCTIONS.items()
+    }
+)
+
+
+def automatic_method(kind: Kind) -> str | None:
+    """The method that decides when none is configured; None for kinds that are not tested one by one."""
+    if kind in {Kind.NUMERIC, Kind.DATETIME}:
+        return "ks"
+    return "js" if kind in {Kind.CATEGORICAL, Kind.BOOLEAN} else None
+
+
+def drift_test(
+    method: str, baseline: ColumnView | None, current: ColumnView, *, minimum_rows: int = 1
+) -> DriftTest | Undefined:
+    """Run one method, or say why it is not defined.
+
+    Parameters
+    ----------
+    method : str
+        A name of `METHODS`.
+    baseline, current : columns on one grid
+    minimum_rows : int
+        Rows with a value that both need; for `missing`, rows.
+
+    Raises
+    ------
+    KeyError
+        There is no such method.
+    """
+    chosen = METHODS[method]
+    if not chosen.defined_for(current.grid.kind):
+        return Undefined("not_comparable", f"{method} is not defined for {current.grid.kind.value} columns")
+    if baseline is None:
+        return Undefined("no_baseline", "the baseline does not have this column")
+    if hasattr(baseline, "cells") != hasattr(current, "cells") or not _same_cells(baseline, current):
+        return Undefined("not_comparable", "baseline and window are on different grids")
+    counted = _all_rows if method == "missing" else _rows_with_values
+    reason = _too_few(counted(baseline), counted(current), minimum_rows)
+    if reason is not None:
+        return reason
+    if chosen.needs_scale and not _varies(baseline):
+        return Undefined("constant", "the baseline does not vary, so it gives no unit of distance")
+    return chosen.function(baseline, current)
+
+
+def _rows_with_values(column: ColumnView) -> int:
+    return int(column.n)
+
+
+def _all_rows(column: ColumnView) -> int:
+    return missing_rows(column)[1]
+
+
+def _too_few(baseline_rows: int, current_rows: int, minimum_rows: int) -> Undefined | None:
+    for name, rows in (("baseline", baseline_rows), ("window", current_rows)):
+        if rows <= 0:
+            return Undefined("empty", f"the {name} has no value in this column")
+    for name, rows in (("baseline", baseline_rows), ("window", current_rows)):
+        if rows < minimum_rows:
+            detail = f"the {name} has {rows} rows with a value, {minimum_rows} are needed"
+            return Undefined("insufficient_rows", detail)
+    return None
+
+
+def _same_cells(baseline: Any, current: Any) -> bool:
+    if baseline.grid is current.grid:
+        return True
+    if hasattr(baseline, "cells"):
+        edges, others = baseline.grid.edges, current.grid.edges
+        return len(edges) == len(others) and bool((edges == others).all())
+    return bool(baseline.grid.categories == current.grid.categories)
+
+
+def _varies(column: NumericView | Any) -> bool:
+    return bool(column.minimum < column.maximum and column.std > 0)

@@ -1,0 +1,125 @@
+"""Null distributions: what a statistic does when both samples come from one distribution.
+
+Each has `p_value(statistic)`, the chance of a statistic at least as large, and
+`critical_value(level, floor)`, the larger of `floor` and what the statistic exceeds with chance `level`.
+`level` is in (0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from scipy import special
+
+
+class Null(Protocol):
+    """A null distribution; see the module."""
+
+    def p_value(self, statistic: float) -> float: ...
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DriftTest:
+    """A statistic and its null distribution, before any correction or minimum effect.
+
+    Larger statistics are more drift, in every method.
+    """
+
+    statistic: float
+    null: Null
+
+    @property
+    def p_value(self) -> float:
+        return min(1.0, max(0.0, self.null.p_value(self.statistic)))
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledChiSquareNull:
+    """`statistic = (scale * chi-square) ** power` with `freedom` degrees of freedom.
+
+    With no degree of freedom the statistic is always 0.
+    """
+
+    freedom: int
+    scale: float = 1.0
+    power: float = 1.0
+
+    def p_value(self, statistic: float) -> float:
+        if self.freedom < 1:
+            return 1.0
+        return float(special.chdtrc(self.freedom, max(statistic, 0.0) ** (1 / self.power) / self.scale))
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float:
+        if self.freedom < 1:
+            return floor
+        return max(floor, float((self.scale * special.chdtri(self.freedom, level)) ** self.power))
+
+
+@dataclass(frozen=True, slots=True)
+class GammaNull:
+    """A gamma distribution with the given mean and variance; degenerate at `mean` without variance."""
+
+    mean: float
+    variance: float
+
+    def p_value(self, statistic: float) -> float:
+        if self.mean <= 0 or self.variance <= 0:
+            return 1.0
+        shape = self.mean**2 / self.variance
+        return float(special.gammaincc(shape, max(statistic, 0.0) * self.mean / self.variance))
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float:
+        if self.mean <= 0 or self.variance <= 0:
+            return floor
+        shape = self.mean**2 / self.variance
+        return max(floor, float(special.gammainccinv(shape, level)) * self.variance / self.mean)
+
+
+@dataclass(frozen=True, slots=True)
+class HalfNormalNull:
+    """The absolute value of a normal variable with mean 0."""
+
+    deviation: float
+
+    def p_value(self, statistic: float) -> float:
+        if self.deviation <= 0:
+            return 1.0
+        return float(special.erfc(statistic / self.deviation / math.sqrt(2)))
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float:
+        return max(floor, -float(special.ndtri(level / 2)) * self.deviation)
+
+
+@dataclass(frozen=True, slots=True)
+class PointNull:
+    """A statistic that is always 0: nothing in the data could have differed."""
+
+    def p_value(self, statistic: float) -> float:  # noqa: ARG002 - the protocol's signature
+        return 1.0
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float:  # noqa: ARG002 - the protocol's signature
+        return floor
+
+
+@dataclass(frozen=True, slots=True)
+class SlabNull:
+    """The largest of several |normal| variables, by Sidak's inequality: p-values are at most too large."""
+
+    deviations: tuple[float, ...]
+
+    def p_value(self, statistic: float) -> float:
+        tails = [special.erfc(statistic / deviation / math.sqrt(2)) for deviation in self.deviations]
+        return float(-math.expm1(sum(math.log1p(-min(float(tail), 1 - 1e-16)) for tail in tails)))
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float:
+        largest = max(self.deviations)
+        low = -float(special.ndtri(level / 2)) * largest
+        high = -float(special.ndtri(level / 2 / len(self.deviations))) * largest
+        for _ in range(50):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.p_value(middle) > level else (low, middle)
+        return max(floor, high)
