@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,28 @@ FIRST_MONTH = 2
 
 _CLOSING = pd.Timedelta(days=1, hours=5)
 """A day closes at 05:00 UTC of the next, which is midnight in New York's winter."""
+
+
+class ReplayClock:
+    """A clock that goes from one replayed moment to the next, and ticks on between them.
+
+    The exporter of the demo runs by it, so that it sees labels arrive hours or days after their event and not
+    years. Safe to share between threads.
+    """
+
+    def __init__(self, start: float) -> None:
+        self._lock = threading.Lock()
+        self._offset = start - time.monotonic()
+
+    def time(self) -> float:
+        """Return replayed seconds since the Unix epoch."""
+        with self._lock:
+            return self._offset + time.monotonic()
+
+    def move_to(self, moment: float) -> None:
+        """Go on to `moment`, never back."""
+        with self._lock:
+            self._offset = max(self._offset, moment - time.monotonic())
 
 
 class Destination(Protocol):
@@ -35,6 +58,8 @@ class Day:
     Attributes
     ----------
     date : str
+    closing : float
+        The moment at which all of this has happened, in seconds since the Unix epoch.
     predictions : mapping of version to Table
         The flights that the version answers, see :meth:`exporter.demo.model.Classifiers.answer`.
     labels : Table
@@ -42,6 +67,7 @@ class Day:
     """
 
     date: str
+    closing: float
     predictions: Mapping[str, pa.Table]
     labels: pa.Table
 
@@ -60,28 +86,32 @@ def replayed_days(flights: pd.DataFrame) -> list[str]:
     return sorted(flights.loc[flights["month"] >= FIRST_MONTH, "date"].unique())
 
 
-def days(flights: pd.DataFrame, classifiers: Classifiers, count: int) -> Iterator[Day]:
-    """Yield the first `count` days of the replay.
+def closing(date: str) -> float:
+    """Return the moment at which a day is over, in seconds since the Unix epoch."""
+    return float((pd.Timestamp(date, tz="UTC") + _CLOSING).timestamp())
+
+
+def days(flights: pd.DataFrame, classifiers: Classifiers, dates: Sequence[str]) -> Iterator[Day]:
+    """Yield what each of the consecutive `dates` brings.
 
     A flight is answered by one version only: the challenger gets the random half that
     :func:`exporter.demo.model.arms` tells. Labels that become known after the last day are never yielded.
     """
-    dates = replayed_days(flights)[:count]
     window = flights[flights["date"].isin(dates)]
     challenged = arms(window["flight_id"])
     arm = {CHAMPION: window[~challenged], CHALLENGER: window[challenged]}
     answers = {version: _by_day(arm[version], classifiers, version) for version in VERSIONS}
 
-    closing = pd.to_datetime(pd.Series(dates), utc=True) + _CLOSING
+    closings = pd.to_datetime([closing(date) for date in dates], unit="s", utc=True)
     known = window[window["reported"].notna()].sort_values(["reported", "flight_id"], kind="stable")
-    ends = known["reported"].searchsorted(closing, side="left")
+    ends = known["reported"].searchsorted(closings, side="left")
     labels = pa.table(
         {"flight_id": known["flight_id"].astype(str), "delayed": known["delayed"].to_numpy(dtype=bool)}
     )
     start = 0
     for date, end in zip(dates, ends, strict=True):
         by_version = {version: answers[version][date] for version in VERSIONS if date in answers[version]}
-        yield Day(date, by_version, labels.slice(start, int(end) - start))
+        yield Day(date, closing(date), by_version, labels.slice(start, int(end) - start))
         start = int(end)
 
 
@@ -89,14 +119,19 @@ def replay(
     stream: Iterator[Day],
     destination: Destination,
     *,
+    clock: ReplayClock,
     days_per_second: float | None,
     after_day: Callable[[Day, Tally], None],
-    sleep: Callable[[float], None] = time.sleep,
+    stop: threading.Event,
 ) -> Tally:
-    """Push every day of `stream`, at most `days_per_second` of them (None: as fast as they are taken)."""
+    """Push every day of `stream`, each at its closing time by `clock`, until `stop` is set.
+
+    At most `days_per_second` days are pushed a second; None pushes as fast as they are taken.
+    """
     tally = Tally()
     started = time.monotonic()
     for day in stream:
+        clock.move_to(day.closing)
         for version, table in day.predictions.items():
             destination.push(MODEL, table, version=version)
             tally.predictions += table.num_rows
@@ -106,9 +141,9 @@ def replay(
         tally.days += 1
         after_day(day, tally)
         if days_per_second is not None:
-            ahead = started + tally.days / days_per_second - time.monotonic()
-            if ahead > 0:
-                sleep(ahead)
+            stop.wait(max(0.0, started + tally.days / days_per_second - time.monotonic()))
+        if stop.is_set():
+            break
     return tally
 
 

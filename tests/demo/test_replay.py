@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from exporter.demo.replay import MODEL, Tally, days, replay, replayed_days
+from exporter.demo.replay import MODEL, ReplayClock, Tally, days, replay, replayed_days
 
 
 @pytest.fixture(scope="module")
 def week(flights, classifiers):
-    return list(days(flights, classifiers, 7))
+    return list(days(flights, classifiers, replayed_days(flights)[:7]))
 
 
 class Log:
@@ -73,10 +76,21 @@ def test_labels_come_after_their_predictions_and_when_reported(flights, week):
     assert seen == set(week_flights.index[due])
 
 
+def run(stream, log, *, clock=None, after_day=lambda _day, _tally: None, stop=None, days_per_second=None):
+    return replay(
+        stream,
+        log,
+        clock=clock or ReplayClock(0.0),
+        days_per_second=days_per_second,
+        after_day=after_day,
+        stop=stop or threading.Event(),
+    )
+
+
 def test_replay_pushes_predictions_before_labels(week):
     """On each day both versions are pushed, then the labels; the tally adds up."""
     log = Log()
-    tally = replay(iter(week), log, days_per_second=None, after_day=lambda _day, _tally: None)
+    tally = run(iter(week), log)
     assert [entry[1] for entry in log.pushed] == ["champion", "challenger", "labels"] * 7
     assert {entry[0] for entry in log.pushed} == {MODEL}
     assert tally == Tally(
@@ -87,13 +101,36 @@ def test_replay_pushes_predictions_before_labels(week):
 
 
 def test_replay_keeps_its_pace(week):
-    """At two days a second the replay waits so that day n is over at n / 2 seconds."""
-    waits: list[float] = []
-    replay(
-        iter(week[:2]),
-        Log(),
-        days_per_second=2.0,
-        after_day=lambda _day, _tally: None,
-        sleep=waits.append,
-    )
-    assert waits == [pytest.approx(0.5, abs=0.1), pytest.approx(1.0, abs=0.1)]
+    """At ten days a second three days take 0.3 seconds."""
+    started = time.monotonic()
+    run(iter(week[:3]), Log(), days_per_second=10.0)
+    assert time.monotonic() - started == pytest.approx(0.3, abs=0.15)
+
+
+def test_replay_stops_when_asked(week):
+    """After a stop no further day is pushed, and no pause is sat out."""
+    stop = threading.Event()
+    tally = run(iter(week), Log(), stop=stop, after_day=lambda _day, _tally: stop.set(), days_per_second=0.01)
+    assert tally.days == 1
+
+
+def test_days_are_pushed_by_a_clock_that_stands_at_their_closing(week):
+    """What a day brings arrives after it has happened, by the exporter's clock, and before the next has."""
+    clock = ReplayClock(0.0)
+    seen = []
+    run(iter(week), Log(), clock=clock, after_day=lambda day, _tally: seen.append((day, clock.time())))
+    for day, now in seen:
+        assert day.closing <= now < day.closing + 60
+        newest = max(table["scheduled"].to_pandas().max() for table in day.predictions.values())
+        assert newest.timestamp() < day.closing
+
+
+def test_replay_clock_never_goes_back():
+    """The clock ticks on by itself and jumps forward only."""
+    clock = ReplayClock(1000.0)
+    first = clock.time()
+    assert first == pytest.approx(1000.0, abs=1)
+    clock.move_to(500.0)
+    assert clock.time() >= first
+    clock.move_to(5000.0)
+    assert clock.time() >= 5000.0

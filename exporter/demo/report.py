@@ -1,0 +1,107 @@
+"""What the demo says at the end: tables read back from the running exporter's API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from rich.table import Table
+
+from exporter.demo.model import VERSIONS
+from exporter.demo.replay import MODEL
+
+METRICS = ("accuracy", "f1", "roc_auc")
+
+
+class Source(Protocol):
+    """Reads one JSON answer of the exporter's API."""
+
+    def __call__(self, path: str, **query: str) -> Mapping[str, Any]: ...
+
+
+def evaluation(read: Source, measure: str, *, version: str, window: str) -> Mapping[str, Any]:
+    """Return `performance`, `drift` or `quality` of one version and window."""
+    answer = read(f"/api/v1/models/{MODEL}/{measure}", version=version, window=window)
+    results: Sequence[Mapping[str, Any]] = answer["results"]
+    return results[0] if results else {}
+
+
+def performance_table(read: Source, windows: Sequence[str]) -> Table:
+    """Return realised performance by version and window, with its 95 % bounds and its baseline."""
+    table = Table(title="Performance where labels have come (95 % bounds; against January)")
+    table.add_column("version")
+    table.add_column("window")
+    table.add_column("labelled", justify="right")
+    for metric in METRICS:
+        table.add_column(metric, justify="right")
+    for version in VERSIONS:
+        for window in windows:
+            found = evaluation(read, "performance", version=version, window=window)
+            metrics = found.get("metrics", {})
+            cells = [_metric_text(metrics.get(metric)) for metric in METRICS]
+            table.add_row(version, window, f"{found.get('rows', 0):,}", *cells)
+    return table
+
+
+def drift_table(read: Source, windows: Sequence[str]) -> Table:
+    """Return the share of drifted features and the strongest columns by version and window."""
+    table = Table(title="Drift against January")
+    table.add_column("version")
+    table.add_column("window")
+    table.add_column("drifted features", justify="right")
+    table.add_column("furthest beyond their critical value")
+    for version in VERSIONS:
+        for window in windows:
+            found = evaluation(read, "drift", version=version, window=window)
+            ratio = found.get("ratio")
+            table.add_row(
+                version,
+                window,
+                "-" if ratio is None else f"{ratio:.0%}",
+                _strongest(found.get("columns", {})),
+            )
+    return table
+
+
+def quality_table(read: Source, windows: Sequence[str]) -> Table:
+    """Return the quality score and the least complete columns by version and window."""
+    table = Table(title="Quality")
+    table.add_column("version")
+    table.add_column("window")
+    table.add_column("rows", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("least complete columns")
+    for version in VERSIONS:
+        for window in windows:
+            found = evaluation(read, "quality", version=version, window=window)
+            score = found.get("score")
+            completeness: Mapping[str, float] = found.get("completeness", {})
+            worst = sorted(completeness.items(), key=lambda item: item[1])[:2]
+            table.add_row(
+                version,
+                window,
+                f"{found.get('rows', 0):,}",
+                "-" if score is None else f"{score:.3f}",
+                ", ".join(f"{name} {ratio:.1%}" for name, ratio in worst),
+            )
+    return table
+
+
+def _metric_text(metric: Mapping[str, Any] | None) -> str:
+    if not metric or metric.get("value") is None:
+        return str((metric or {}).get("reason") or "-")
+    text = f"{metric['value']:.3f} [{metric['lower']:.3f}, {metric['upper']:.3f}]"
+    if metric.get("drop") is not None:
+        text += f" {-metric['drop']:+.3f}"
+    return f"{text} !" if metric.get("degraded") else text
+
+
+def _strongest(columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """Name the three drifted features whose statistic is the largest multiple of its critical value."""
+    drifted = [
+        (column["statistic"] / column["critical_value"], name, column["method"])
+        for name, column in columns.items()
+        if column.get("detected") and column.get("role") == "feature" and column.get("critical_value")
+    ]
+    drifted.sort(reverse=True)
+    return ", ".join(f"{name} ({method} x{times:.1f})" for times, name, method in drifted[:3]) or "none"
