@@ -115,7 +115,7 @@ class Renderer:
     def _undefined(
         self, families: dict[str, Rows], where: tuple[str, ...], measure: str, reason: str
     ) -> None:
-        families.setdefault("ml_undefined", {})[(*where, measure, "", reason)] = 1.0
+        families.setdefault("ml_undefined", {})[(*where, measure.removeprefix("ml_"), "", reason)] = 1.0
 
     def _tell_what_is_not_finite(self, families: dict[str, Rows]) -> None:
         for name, rows in list(families.items()):

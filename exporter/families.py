@@ -1,0 +1,227 @@
+"""What is known of a model to samples of the catalogue's families. Pure: nothing is rendered here.
+
+Each function yields (family, label values in the catalogue's order, value); a renderer makes bytes of them.
+What is None gives no sample: `ml_undefined` says why, from the evaluation's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from exporter.catalog import (
+    FAMILIES,
+    PERFORMANCE_METRICS,
+    QUALITY_CHECKS,
+    SEGMENTED,
+    segment_name,
+)
+from exporter.config import ModelConfig
+from exporter.results import Delays, Evaluation
+
+Sample = tuple[str, tuple[str, ...], float]
+Missing = tuple[str, str | None, str]
+"""(measure, subject or None, reason)."""
+
+MAX_UNDEFINED_SUBJECTS = 20
+"""Beyond this many subjects of a measure, one series without `subject` says how many there are."""
+
+_SEGMENTED = frozenset(SEGMENTED)
+_COLUMN_RATIOS = ("completeness", "uniqueness", "type_valid", "in_range", "known_category")
+_COUNTERS = {
+    "rows": "ml_rows_total",
+    "labels": "ml_labels_total",
+    "batches": "ml_batches_total",
+    "rejected": "ml_rejected_rows_total",
+}
+_TIMES = {
+    "last_batch": "ml_last_batch_timestamp_seconds",
+    "last_label": "ml_last_label_timestamp_seconds",
+    "watermark": "ml_last_event_timestamp_seconds",
+    "last_evaluation": "ml_last_evaluation_timestamp_seconds",
+    "baseline": "ml_baseline_timestamp_seconds",
+}
+
+
+def evaluation_samples(
+    evaluation: Evaluation, *, drift_since: Mapping[str, float] | None = None
+) -> Iterator[Sample]:
+    """All that one evaluation says, of the whole or of a segment.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    drift_since : mapping of column to Unix seconds
+        Event time since which a column's verdict stands.
+    """
+    where: tuple[str, ...] = (evaluation.model, evaluation.version, evaluation.window.name)
+    samples = _whole_samples(evaluation, drift_since or {})
+    if evaluation.segment is None:
+        for name, labels, value in samples:
+            yield name, (*where, *labels), value
+        yield from undefined_samples("ml_undefined", where, evaluation.undefined)
+        return
+    where = (*where, *evaluation.segment)
+    for name, labels, value in samples:
+        if name in _SEGMENTED:
+            yield segment_name(name), (*where, *labels), value
+    yield from undefined_samples("ml_segment_undefined", where, evaluation.undefined)
+
+
+def _whole_samples(evaluation: Evaluation, drift_since: Mapping[str, float]) -> Iterator[Sample]:
+    """Samples without the labels that say of what."""
+    yield from _window_samples(evaluation)
+    yield from _performance_samples(evaluation)
+    yield from _drift_samples(evaluation, drift_since)
+    yield from _quality_samples(evaluation)
+
+
+def _window_samples(evaluation: Evaluation) -> Iterator[Sample]:
+    yield "ml_window_rows", (), evaluation.rows
+    yield "ml_window_labeled_rows", (), evaluation.labeled_rows
+    yield "ml_window_start_timestamp_seconds", (), evaluation.start
+    yield "ml_window_end_timestamp_seconds", (), evaluation.end
+    yield "ml_window_seconds", (), evaluation.window.seconds
+    if evaluation.labeled_ratio is not None:
+        yield "ml_labeled_ratio", (), evaluation.labeled_ratio
+    yield from _delay_samples("ml_label_delay_seconds", evaluation.label_delay)
+    yield from _delay_samples("ml_event_delay_seconds", evaluation.event_delay)
+
+
+def _delay_samples(name: str, delays: Delays | None) -> Iterator[Sample]:
+    if delays is not None:
+        yield name, ("p50",), delays.p50
+        yield name, ("p95",), delays.p95
+        yield name, ("p99",), delays.p99
+
+
+def _performance_samples(evaluation: Evaluation) -> Iterator[Sample]:
+    threshold = evaluation.performance.threshold
+    for metric, result in evaluation.performance.metrics.items():
+        parts = {
+            "ml_performance": result.value,
+            "ml_performance_lower": result.lower,
+            "ml_performance_upper": result.upper,
+            "ml_performance_baseline": result.baseline,
+            "ml_performance_drop": result.drop,
+            "ml_performance_drop_threshold": threshold,
+        }
+        for name, value in parts.items():
+            if value is not None:
+                yield name, (metric,), value
+    window = evaluation.performance_window
+    if window is not None:
+        yield "ml_performance_window_end_timestamp_seconds", (), window.end
+        yield "ml_performance_window_rows", (), window.rows
+    for of_class, metrics in evaluation.class_performance.items():
+        for metric, estimate in metrics.items():
+            yield "ml_class_performance", (of_class, metric), estimate.value
+    for actual, predicted, rows in evaluation.confusion:
+        yield "ml_confusion_rows", (actual, predicted), rows
+
+
+def _drift_samples(evaluation: Evaluation, since: Mapping[str, float]) -> Iterator[Sample]:
+    drift = evaluation.drift
+    yield "ml_drift_alpha", (), drift.alpha
+    if drift.ratio is not None:
+        yield "ml_drifted_columns_ratio", (), drift.ratio
+    for name, column in drift.columns.items():
+        of_column = (name, column.role)
+        if column.detected is not None:
+            yield "ml_drift_detected", of_column, float(column.detected)
+        if column.q_value is not None:
+            yield "ml_drift_q_value", of_column, column.q_value
+        if column.detected and name in since:
+            yield "ml_drift_since_timestamp_seconds", of_column, since[name]
+        for method, test in column.methods.items():
+            yield "ml_drift_statistic", (*of_column, method), test.statistic
+            yield "ml_drift_critical_value", (*of_column, method), test.critical_value
+            yield "ml_drift_p_value", (*of_column, method), test.p_value
+
+
+def _quality_samples(evaluation: Evaluation) -> Iterator[Sample]:
+    quality = evaluation.quality
+    for check in _COLUMN_RATIOS:
+        for column, ratio in getattr(quality, check).items():
+            yield f"ml_quality_{check}_ratio", (column,), ratio
+    for column, rules in quality.validity.items():
+        for rule, ratio in rules.items():
+            yield "ml_quality_validity_ratio", (column, rule), ratio
+    for rule, ratio in quality.consistency.items():
+        yield "ml_quality_consistency_ratio", (rule,), ratio
+    if quality.duplicate is not None:
+        yield "ml_quality_duplicate_ratio", (), quality.duplicate
+    if quality.timeliness is not None:
+        yield "ml_quality_timeliness_ratio", (), quality.timeliness
+    if quality.score is not None:
+        yield "ml_quality_score", (), quality.score
+
+
+def undefined_samples(family: str, where: tuple[str, ...], missing: Iterable[Missing]) -> Iterator[Sample]:
+    """What is missing and why; many subjects of one measure and reason are summed up in one series."""
+    subjects: dict[str, dict[tuple[str, str], None]] = {}
+    for measure, subject, reason in missing:
+        subjects.setdefault(measure.removeprefix("ml_"), {})[subject or "", reason] = None
+    for measure, entries in subjects.items():
+        summed = len(entries) > MAX_UNDEFINED_SUBJECTS
+        counts: dict[str, int] = {}
+        for subject, reason in entries:
+            if summed or not subject:
+                counts[reason] = counts.get(reason, 0) + 1
+            else:
+                yield family, (*where, measure, subject, reason), 1
+        for reason, count in counts.items():
+            yield family, (*where, measure, "", reason), count
+
+
+def threshold_samples(model: str, version: str, config: ModelConfig) -> Iterator[Sample]:
+    """What the alerting rules compare quality ratios with, for every window."""
+    for window in config.windows:
+        for check in QUALITY_CHECKS:
+            yield (
+                "ml_quality_threshold",
+                (model, version, window.name, check),
+                config.quality.threshold(check),
+            )
+
+
+def model_samples(model: str, version: str, *, task: str, baseline: str | None) -> Iterator[Sample]:
+    """That a version is there; `baseline` is the id of its active one, None when it has none."""
+    yield "ml_model_info", (model, version, task, baseline or "none"), 1
+
+
+def time_samples(model: str, times: Mapping[tuple[str, ...], float | None]) -> Iterator[Sample]:
+    """Unix seconds by ("watermark" | "last_batch" | "last_label" | "last_evaluation" | "baseline", version)."""
+    for (what, *rest), seconds in times.items():
+        family = _TIMES.get(what)
+        if family is not None and seconds is not None and len(rest) == 1:
+            yield family, (model, rest[0]), seconds
+
+
+def counter_samples(model: str, counters: Mapping[tuple[str, ...], float]) -> Iterator[Sample]:
+    """Lifetime totals by ("rows" | "labels" | "batches", version) or ("rejected", version, reason).
+
+    The counters of bins, ("bins", version, grid, column, bin), are given in the order of their labels.
+    Keys of another kind are left out: the store may count more than is exported.
+    """
+    for (what, *rest), count in counters.items():
+        if what == "bins" and len(rest) == 4:
+            version, grid, column, number = rest
+            yield "ml_column_rows_total", (model, version, column, grid, number), count
+        elif (family := _COUNTERS.get(what)) is not None and len(rest) + 1 == len(FAMILIES[family].labels):
+            yield family, (model, *rest), count
+
+
+def baseline_ratio_samples(
+    model: str, version: str, grid: str, column: str, counts: Mapping[str, int]
+) -> Iterator[Sample]:
+    """The baseline's share of each coarse bin, from its rows by bin; nothing for an empty baseline."""
+    total = sum(counts.values())
+    for name, count in counts.items():
+        if total:
+            yield "ml_baseline_ratio", (model, version, column, grid, name), count / total
+
+
+def metric_info_samples() -> Iterator[Sample]:
+    """Unit and direction of every performance metric; once for the whole exporter."""
+    for metric in PERFORMANCE_METRICS.values():
+        yield "ml_metric_info", (metric.name, metric.unit, str(metric.higher_is_better).lower()), 1
