@@ -1,9 +1,10 @@
 """A consistency rule's expression: parsed, checked node by node, rendered anew.
 
-The text is parsed with sqlglot's DuckDB grammar. Every node of the tree has to be on one of the lists of :mod:`exporter.rules.grammar`;
-what is not listed is refused, so a construct that a later grammar learns is refused too. The SQL that runs is
-written here from the checked tree, with every operation in parentheses and every column under a name of ours:
-no part of the text as it was typed ever reaches the database.
+The text is parsed with sqlglot's DuckDB grammar. Every node of the tree has to be on one of the lists of
+:mod:`exporter.rules.grammar`; what is not listed is refused, so a construct that a later grammar learns
+is refused too. The SQL that runs is written here from the checked tree, with every operation in
+parentheses and every column under a name of ours: no part of the text as it was typed ever reaches the
+database.
 
 A few constructs are rendered so that they mean the same under every version of DuckDB and cost linear time:
 ``x / y``, ``x // y`` and ``x % y`` are NULL where y is 0, ``LIKE`` becomes an RE2 match.
@@ -11,7 +12,7 @@ A few constructs are rendered so that they mean the same under every version of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,13 +50,21 @@ class Expression:
         As configured.
     columns : tuple of str
         The columns it reads, in order of first appearance; names are case-sensitive.
-    sql : str
-        The rendered expression; column i of `columns` is called ``"c<i>"``.
+    template : str
+        The rendered SQL, with column i of `columns` as NUL i NUL; no text or name can contain NUL.
     """
 
     text: str
     columns: tuple[str, ...]
-    sql: str
+    template: str
+
+    def sql(self, names: Sequence[str]) -> str:
+        """Return the SQL with column i of `columns` as ``"names[i]"``."""
+        sql = self.template
+        for i, name in enumerate(names):
+            quoted = '"' + name.replace('"', '""') + '"'
+            sql = sql.replace(f"\x00{i}\x00", quoted)
+        return sql
 
 
 def parse(text: str) -> Expression:
@@ -69,8 +78,8 @@ def parse(text: str) -> Expression:
 
     Examples
     --------
-    >>> parse("arrived >= departed").sql
-    '("c0" >= "c1")'
+    >>> parse("arrived >= departed").sql(["k0", "k1"])
+    '("k0" >= "k1")'
     >>> parse("arrived >= departed; DROP TABLE rows")
     Traceback (most recent call last):
     exporter.errors.ExpressionError: expected one expression, got a second statement (line 1, column 20)
@@ -99,6 +108,8 @@ def check_pattern(pattern: str) -> None:
 def _check_tokens(text: str) -> None:
     if not isinstance(text, str) or not text.strip():
         raise ExpressionError("expected a boolean SQL expression, got nothing")
+    if "\x00" in text:
+        raise ExpressionError("expected a text without the character NUL")
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"expected at most {MAX_CHARACTERS} characters, got {len(text)}")
     try:
@@ -137,7 +148,7 @@ class _Renderer:
     """Writes SQL from a tree, refusing every node that is not listed."""
 
     def __init__(self, text: str) -> None:
-        self.columns: dict[str, str] = {}
+        self.columns: dict[str, int] = {}
         self._text = text
         self._depth = 0
         self._special: Mapping[str, Callable[[Any], str]] = {
@@ -223,7 +234,7 @@ class _Renderer:
         if type(node.this).__name__ != "Identifier":
             raise self._refuse(node)
         self._takes(node, "this")
-        return f'"{self.columns.setdefault(node.name, f"c{len(self.columns)}")}"'
+        return f"\x00{self.columns.setdefault(node.name, len(self.columns))}\x00"
 
     def _literal(self, node: Any) -> str:
         text = str(node.this)
@@ -382,8 +393,6 @@ def _unwrapped(node: Any) -> Any:
 
 
 def _quoted(text: str) -> str:
-    if "\x00" in text:
-        raise ExpressionError("expected a text without the character NUL")
     return "'" + text.replace("'", "''") + "'"
 
 

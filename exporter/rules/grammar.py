@@ -1,8 +1,8 @@
 """What a consistency rule may contain: the limits and the lists that :mod:`exporter.rules.expression` checks.
 
-A name joins a list only when its result depends on nothing but its arguments (no clock, no randomness, no
-files, no environment), when its cost is linear in them, and when its result cannot be much larger than they are
-(no ``repeat``, ``lpad``, ``range`` or ``replace``).
+A name joins a list only when its result depends on nothing but its arguments (no clock, no randomness,
+no files, no environment), when its cost is linear in them, and when its result cannot be much larger
+than they are (no ``repeat``, ``lpad``, ``range`` or ``replace``).
 """
 
 from __future__ import annotations
@@ -110,12 +110,12 @@ UNITS: Final = frozenset(
 """Units of INTERVAL, EXTRACT, date_diff and date_trunc."""
 
 ALLOWED: Final = (
-    "comparisons (= <> < <= > >= IS [NOT] NULL, IS [NOT] DISTINCT FROM, BETWEEN, IN, LIKE, ILIKE), AND OR NOT, "
-    "arithmetic (+ - * / // % **), ||, CASE, CAST and TRY_CAST, INTERVAL, EXTRACT, and the functions abs ceil "
-    "coalesce contains date_diff date_trunc day dayofweek dayofyear ends_with epoch exp floor greatest hour "
-    "if ifnull isfinite isinf isnan isodow least left length ln log10 log2 lower ltrim minute month nullif "
-    "pow prefix quarter regexp_matches right round rtrim second sign sqrt starts_with strlen strpos substring "
-    "suffix trim trunc upper week year"
+    "comparisons (= <> < <= > >= IS [NOT] NULL, IS [NOT] DISTINCT FROM, BETWEEN, IN, LIKE, ILIKE), AND OR "
+    "NOT, arithmetic (+ - * / // % **), ||, CASE, CAST and TRY_CAST, INTERVAL, EXTRACT, and the functions "
+    "abs ceil coalesce contains date_diff date_trunc day dayofweek dayofyear ends_with epoch exp floor "
+    "greatest hour if ifnull isfinite isinf isnan isodow least left length ln log10 log2 lower ltrim minute "
+    "month nullif pow prefix quarter regexp_matches right round rtrim second sign sqrt starts_with strlen "
+    "strpos substring suffix trim trunc upper week year"
 )
 """All of it in words, for error messages and the documentation."""
 

@@ -1,8 +1,8 @@
 """The parent's side of the rule worker: start it, talk to it within a deadline, kill and replace it.
 
 One :class:`RuleWorker` serves all models. Its process starts with the first evaluation and is gone after
-`close()`. DuckDB cannot be interrupted everywhere, hence a process: what overruns its deadline or its memory is
-killed, the next evaluation gets a new process, and nothing else notices.
+`close()`. DuckDB cannot be interrupted everywhere, hence a process: what overruns its deadline or its
+memory is killed, the next evaluation gets a new process, and nothing else notices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 
 from exporter.errors import ExporterError
 
-
 HEADER = struct.Struct("<cQ")
-"""The frame of worker.py, which is a program of its own and not imported: DuckDB stays out of this process."""
+"""A frame of worker.py, which is not imported: DuckDB stays out of this process."""
 _PROGRAM = Path(__file__).with_name("worker.py")
 _KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 _START_SECONDS = 60.0
@@ -44,6 +43,10 @@ class OverrunError(EvaluationError):
     """An expression took too long or too much memory, and its worker was killed."""
 
     code = "rule_overran"
+
+
+Result: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.bool_]] | EvaluationError
+"""(true, not NULL) for each row, or why not."""
 
 
 class RuleWorker:
@@ -79,9 +82,7 @@ class RuleWorker:
         process = self._process
         return None if process is None else process.pid
 
-    def evaluate(
-        self, table: Any, expressions: Mapping[str, str]
-    ) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]] | EvaluationError]:
+    def evaluate(self, table: Any, expressions: Mapping[str, str]) -> dict[str, Result]:
         """Evaluate each expression on the rows of `table`.
 
         Parameters
@@ -110,7 +111,7 @@ class RuleWorker:
         with self._lock:
             self._kill()
 
-    def __enter__(self) -> RuleWorker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -118,10 +119,8 @@ class RuleWorker:
     ) -> None:
         self.close()
 
-    def _evaluate(
-        self, rows: Any, count: int, expressions: Mapping[str, str]
-    ) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]] | EvaluationError]:
-        results: dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]] | EvaluationError] = {}
+    def _evaluate(self, rows: Any, count: int, expressions: Mapping[str, str]) -> dict[str, Result]:
+        results: dict[str, Result] = {}
         loaded: int | None = None
         for name, sql in expressions.items():
             try:

@@ -1,14 +1,16 @@
 """The program that evaluates expressions: a DuckDB in memory that can reach nothing and is killed at will.
 
-It is started as a file by :mod:`exporter.rules.process` (``python -I worker.py``), so it imports nothing of the
-package. On its standard input come frames ``kind (1 byte), length (8 bytes, little endian), payload``:
+It is started as a file by :mod:`exporter.rules.process` (``python -I worker.py``), so it imports nothing
+of the package. On its standard input come frames ``kind (1 byte), length (8 bytes, little endian),
+payload``:
 
 - ``T`` an Arrow stream: the rows of the next evaluations;
 - ``E`` a rendered boolean expression over columns ``"k0"``, ``"k1"``, ... as they are named in the rows.
 
-Each frame is answered on what was standard output: ``R`` ready (or rows taken), ``B`` an Arrow stream with one
-boolean column, ``F`` a failure of this expression on these rows, ``M`` memory exhausted. It ends when its input
-ends, and by SIGALRM when an evaluation outlives its deadline while nobody is left to kill it.
+Each frame is answered on what was standard output: ``R`` ready (or rows taken), ``B`` an Arrow stream
+with one boolean column, ``F`` a failure of this expression on these rows, ``M`` memory exhausted. It
+ends when its input ends, and by SIGALRM when an evaluation outlives its deadline while nobody is left to
+kill it.
 """
 
 from __future__ import annotations
