@@ -14,8 +14,9 @@ PACKAGE = Path(__file__).parent.parent / "exporter"
 TIERS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "catalog", "results", "schema", "durations", "logs"),
     ("yamlfile", "settings", "config"),
-    ("batch", "columns", "formats", "decoding"),
-    ("profiles",),
+    ("limits", "compression", "columns", "batch", "arrow_messages", "json_rows", "reading", "formats"),
+    ("decoding", "decoding_worker"),
+    ("profiles", "profilefile"),
     ("rules",),
     ("statistics",),
     ("windows", "baseline", "evaluation", "monitor"),
