@@ -16,9 +16,9 @@ from exporter.catalog import (
     segment_name,
 )
 from exporter.config import ModelConfig
+from exporter.exposition import Sample
 from exporter.results import Delays, Evaluation
 
-Sample = tuple[str, tuple[str, ...], float]
 Missing = tuple[str, str | None, str]
 """(measure, subject or None, reason)."""
 
@@ -190,7 +190,7 @@ def model_samples(model: str, version: str, *, task: str, baseline: str | None) 
 
 
 def time_samples(model: str, times: Mapping[tuple[str, ...], float | None]) -> Iterator[Sample]:
-    """Unix seconds by ("watermark" | "last_batch" | "last_label" | "last_evaluation" | "baseline", version)."""
+    """Unix seconds by (what, version): watermark, last_batch, last_label, last_evaluation or baseline."""
     for (what, *rest), seconds in times.items():
         family = _TIMES.get(what)
         if family is not None and seconds is not None and len(rest) == 1:
