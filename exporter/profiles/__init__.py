@@ -1,0 +1,38 @@
+"""Mergeable summaries of rows: what everything that is exported is computed from."""
+
+from __future__ import annotations
+
+from exporter.profiles.building import build_grid
+from exporter.profiles.categorical import CategoricalColumn
+from exporter.profiles.codec import decode, encode, grid_id
+from exporter.profiles.coarse import CoarseBins
+from exporter.profiles.delays import DelayHistogram
+from exporter.profiles.grid import CategoricalGrid, ColumnGrid, Grid, NumericGrid, ScoreGrid
+from exporter.profiles.numeric import NumericColumn
+from exporter.profiles.outcome import BinaryOutcome, MulticlassOutcome, Outcome, RegressionOutcome
+from exporter.profiles.profile import Part, Profile
+from exporter.profiles.profiling import profile_outcomes, profile_rows
+
+__all__ = [
+    "BinaryOutcome",
+    "CategoricalColumn",
+    "CategoricalGrid",
+    "CoarseBins",
+    "ColumnGrid",
+    "DelayHistogram",
+    "Grid",
+    "MulticlassOutcome",
+    "NumericColumn",
+    "NumericGrid",
+    "Outcome",
+    "Part",
+    "Profile",
+    "RegressionOutcome",
+    "ScoreGrid",
+    "build_grid",
+    "decode",
+    "encode",
+    "grid_id",
+    "profile_outcomes",
+    "profile_rows",
+]
