@@ -286,7 +286,7 @@ def infer_columns(table: pa.Table, schema: Schema) -> tuple[Column, ...]:
 
 
 def binary_codes(array: pa.Array | pa.ChunkedArray, positive_label: object) -> NDArray[np.int8]:
-    """1 where positive, 0 where not, -1 where missing or of the wrong type; see `exporter.columns.matches`."""
+    """1 where positive, 0 where not, -1 where missing or of the wrong type (`exporter.columns.matches`)."""
     return columns.matches(columns.plain(array), positive_label)[0]
 
 

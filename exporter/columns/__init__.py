@@ -1,0 +1,38 @@
+"""Arrow columns of any type, read as one of a few kinds; see :mod:`exporter.columns.kinds`."""
+
+from exporter.columns.embeddings import embedding
+from exporter.columns.kinds import absent, inferred_kind, read
+from exporter.columns.numbers import instants, numeric
+from exporter.columns.source import (
+    JSON_TEXT,
+    MISSING,
+    UNREADABLE_ROWS,
+    Reading,
+    is_json_text,
+    plain,
+    source,
+)
+from exporter.columns.texts import canonical_text, categorical, inexact, matches, text_of, texts, truth
+
+__all__ = [
+    "JSON_TEXT",
+    "MISSING",
+    "UNREADABLE_ROWS",
+    "Reading",
+    "absent",
+    "canonical_text",
+    "categorical",
+    "embedding",
+    "inexact",
+    "inferred_kind",
+    "instants",
+    "is_json_text",
+    "matches",
+    "numeric",
+    "plain",
+    "read",
+    "source",
+    "text_of",
+    "texts",
+    "truth",
+]
