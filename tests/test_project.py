@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+BROUGHT_ALONG = {"werkzeug", "pydantic-core"}
+"""Imported, and always there with what is declared: Flask is made of Werkzeug."""
 CHANGES = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
@@ -118,6 +123,23 @@ def test_constraints_pin_every_direct_dependency():
     assert sorted(requirement_name(pin) for pin in pins) == sorted(
         {requirement_name(entry) for entry in direct}
     )
+
+
+def test_dependencies_are_those_that_are_imported():
+    """What the package imports is declared, and what is declared is imported."""
+    provided = packages_distributions()
+    imported = set()
+    for path in (ROOT / "exporter").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module).split(".")[0])
+    foreign = imported - set(sys.stdlib_module_names) - {"exporter"}
+    needed = {normal(provided[name][0]) for name in foreign}
+    declared = {requirement_name(entry) for entry in PROJECT["project"]["dependencies"]}
+    assert needed <= declared | BROUGHT_ALONG
+    assert declared <= needed
 
 
 def test_no_file_names_a_package_index():
