@@ -34,9 +34,9 @@ class PairedCounts:
     def smoothed(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Shares of both samples with `SMOOTHING` added to every cell."""
         extra = SMOOTHING * len(self.baseline)
-        baseline: NDArray[np.float64] = (self.baseline + SMOOTHING) / (int(self.baseline.sum()) + extra)
-        current: NDArray[np.float64] = (self.current + SMOOTHING) / (int(self.current.sum()) + extra)
-        return baseline, current
+        baseline = (self.baseline + SMOOTHING) / (int(self.baseline.sum()) + extra)
+        current = (self.current + SMOOTHING) / (int(self.current.sum()) + extra)
+        return np.asarray(baseline, np.float64), np.asarray(current, np.float64)
 
 
 def paired_counts(baseline: ColumnView, current: ColumnView) -> PairedCounts:

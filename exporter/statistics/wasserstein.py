@@ -83,15 +83,17 @@ def _pooled_strips(
     edges = baseline.grid.edges
     m, n = int(baseline.n), int(current.n)
     cumulative: NDArray[np.float64] = np.cumsum(baseline.cells + current.cells) / (m + n)
-    width: NDArray[np.float64] = np.diff(edges)
+    width = np.asarray(np.diff(edges), np.float64)
     share = (cumulative[1:-2:2] + cumulative[2:-1:2]) / 2
     below = (m * _below(baseline, edges[0]) + n * _below(current, edges[0])) / (m + n)
     above = (m * _above(baseline, edges[-1]) + n * _above(current, edges[-1])) / (m + n)
     tail_below, tail_above = float(cumulative[0]), float(1 - cumulative[-2])
     if below > 0 and tail_below > 0:
-        share, width = np.append(tail_below, share), np.append(below / tail_below, width)
+        share = np.concatenate(([tail_below], share))
+        width = np.concatenate(([below / tail_below], width))
     if above > 0 and tail_above > 0:
-        share, width = np.append(share, 1 - tail_above), np.append(width, above / tail_above)
+        share = np.concatenate((share, [1 - tail_above]))
+        width = np.concatenate((width, [above / tail_above]))
     return share, width
 
 
