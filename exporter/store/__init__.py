@@ -1,0 +1,28 @@
+"""What outlives the process: one SQLite file, group commit, the index of predictions that wait for labels."""
+
+from exporter.store.predictions import Matches, PredictionIndex
+from exporter.store.records import (
+    NOT_JOINED,
+    Commit,
+    Delta,
+    LabelChunk,
+    PredictionChunk,
+    StoredAnswer,
+    StoredBaseline,
+    StoredModel,
+)
+from exporter.store.store import Store
+
+__all__ = [
+    "NOT_JOINED",
+    "Commit",
+    "Delta",
+    "LabelChunk",
+    "Matches",
+    "PredictionChunk",
+    "PredictionIndex",
+    "Store",
+    "StoredAnswer",
+    "StoredBaseline",
+    "StoredModel",
+]

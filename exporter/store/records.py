@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from exporter.store.predictions import PredictionIndex
 
 BucketKey = tuple[str, str, int]
-"""(version, segment, bucket): segment "" is the whole, else "column\\x1fvalue"; bucket starts at unix seconds."""
+"""(version, segment, bucket), as in :class:`Delta`."""
 
 NOT_JOINED = -(2**31)
 """The day in :attr:`LabelChunk.days` of a label whose prediction has not come yet."""
@@ -25,13 +25,13 @@ NOT_JOINED = -(2**31)
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one push adds to one bucket.
+    r"""What one push adds to one bucket.
 
     Attributes
     ----------
     version : str
     segment : str
-        "" for all rows, else ``"column\\x1fvalue"``.
+        "" for all rows, else ``"column\x1fvalue"``.
     bucket : int
         Start of the bucket, unix seconds.
     profile : Profile
@@ -76,7 +76,8 @@ class LabelChunk:
     ----------
     hashes : uint64 array (n,)
     values : float64 array (n,)
-        Binary 0/1, regression the value, multiclass the code in the model's class table. NaN takes a label back.
+        Binary 0/1, regression the value, multiclass the code in the model's class table; NaN takes a
+        label back.
     arrival : float
         Unix seconds.
     days : int32 array (n,) or None
