@@ -11,13 +11,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import requests
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -36,7 +34,6 @@ _DAY_SECONDS = 86_400.0
 _LINES = 10
 """Lines of progress where there is no terminal."""
 _CATCH_UP_SECONDS = 30.0
-_REQUEST_SECONDS = 30.0
 
 _GUIDE = """
   {url}/                                          the model at a glance
@@ -97,7 +94,7 @@ def main(
         exporter = Exporter(config, directory, WebSettings(listen_address), clock=clock)
         stack.callback(exporter.stop)
         exporter.start()
-        client = Client(exporter.url)
+        client = stack.enter_context(Client(exporter.url))
         _create_baselines(client, classifiers)
         console.print(_GUIDE.format(url=exporter.url, model=MODEL))
         with _progress(console, len(dates)) as after_day:
@@ -113,7 +110,7 @@ def main(
             f"\nReplayed {tally.days} days in {time.monotonic() - started:.0f} s, set-up included: "
             f"{tally.predictions:,} predictions, {tally.labels:,} labels."
         )
-        _print_tables(console, exporter.url, [window.name for window in config.models[MODEL].windows], clock)
+        _print_tables(console, client, [window.name for window in config.models[MODEL].windows], clock)
         if not (exit_when_done or stop.is_set()):
             console.print(f"Still serving {exporter.url} (Ctrl-C stops).")
             stop.wait()
@@ -128,25 +125,18 @@ def _create_baselines(client: Client, classifiers: Classifiers) -> None:
         client.create_baseline(MODEL, labelled, version=version)
 
 
-def _print_tables(console: Console, url: str, windows: Sequence[str], clock: ReplayClock) -> None:
+def _print_tables(console: Console, client: Client, windows: Sequence[str], clock: ReplayClock) -> None:
     """Wait until the last push has been evaluated, then print what the API answers."""
-
-    def read(path: str, **query: str) -> Mapping[str, Any]:
-        response = requests.get(f"{url}{path}", params=query, timeout=_REQUEST_SECONDS)
-        response.raise_for_status()
-        answer: Mapping[str, Any] = response.json()
-        return answer
-
     pushed = clock.time()
     deadline = time.monotonic() + _CATCH_UP_SECONDS
-    while (read(f"/api/v1/models/{MODEL}/status").get("evaluated") or 0.0) < pushed:
+    while (client.status(MODEL).get("evaluated") or 0.0) < pushed:
         if time.monotonic() > deadline:
             console.print("The last evaluation is still under way; what follows is of the one before.")
             break
         time.sleep(0.1)
     for table in (performance_table, drift_table, quality_table):
         console.print()
-        console.print(table(read, windows))
+        console.print(table(client, windows))
 
 
 @contextmanager

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from rich.table import Table
 
+from exporter.client import Client
 from exporter.demo.model import VERSIONS
 from exporter.demo.replay import MODEL
 
 METRICS = ("accuracy", "f1", "roc_auc")
 
 
-class Source(Protocol):
-    """Reads one JSON answer of the exporter's API."""
-
-    def __call__(self, path: str, **query: str) -> Mapping[str, Any]: ...
-
-
-def evaluation(read: Source, measure: str, *, version: str, window: str) -> Mapping[str, Any]:
-    """Return `performance`, `drift` or `quality` of one version and window."""
-    answer = read(f"/api/v1/models/{MODEL}/{measure}", version=version, window=window)
-    results: Sequence[Mapping[str, Any]] = answer["results"]
-    return results[0] if results else {}
-
-
-def performance_table(read: Source, windows: Sequence[str]) -> Table:
+def performance_table(client: Client, windows: Sequence[str]) -> Table:
     """Return realised performance by version and window, with its 95 % bounds and its baseline."""
     table = Table(title="Performance where labels have come (95 % bounds; against January)")
     table.add_column("version")
@@ -36,14 +24,14 @@ def performance_table(read: Source, windows: Sequence[str]) -> Table:
         table.add_column(metric, justify="right")
     for version in VERSIONS:
         for window in windows:
-            found = evaluation(read, "performance", version=version, window=window)
+            found = _only(client.performance(MODEL, version=version, window=window))
             metrics = found.get("metrics", {})
             cells = [_metric_text(metrics.get(metric)) for metric in METRICS]
             table.add_row(version, window, f"{found.get('rows', 0):,}", *cells)
     return table
 
 
-def drift_table(read: Source, windows: Sequence[str]) -> Table:
+def drift_table(client: Client, windows: Sequence[str]) -> Table:
     """Return the share of drifted features and the strongest columns by version and window."""
     table = Table(title="Drift against January")
     table.add_column("version")
@@ -52,7 +40,7 @@ def drift_table(read: Source, windows: Sequence[str]) -> Table:
     table.add_column("furthest beyond their critical value")
     for version in VERSIONS:
         for window in windows:
-            found = evaluation(read, "drift", version=version, window=window)
+            found = _only(client.drift(MODEL, version=version, window=window))
             ratio = found.get("ratio")
             table.add_row(
                 version,
@@ -63,7 +51,7 @@ def drift_table(read: Source, windows: Sequence[str]) -> Table:
     return table
 
 
-def quality_table(read: Source, windows: Sequence[str]) -> Table:
+def quality_table(client: Client, windows: Sequence[str]) -> Table:
     """Return the quality score and the least complete columns by version and window."""
     table = Table(title="Quality")
     table.add_column("version")
@@ -73,7 +61,7 @@ def quality_table(read: Source, windows: Sequence[str]) -> Table:
     table.add_column("least complete columns")
     for version in VERSIONS:
         for window in windows:
-            found = evaluation(read, "quality", version=version, window=window)
+            found = _only(client.quality(MODEL, version=version, window=window))
             score = found.get("score")
             completeness: Mapping[str, float] = found.get("completeness", {})
             worst = sorted(completeness.items(), key=lambda item: item[1])[:2]
@@ -85,6 +73,12 @@ def quality_table(read: Source, windows: Sequence[str]) -> Table:
                 ", ".join(f"{name} {ratio:.1%}" for name, ratio in worst),
             )
     return table
+
+
+def _only(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the one evaluation that was asked for, or an empty one while there is none."""
+    results: Sequence[Mapping[str, Any]] = answer["results"]
+    return results[0] if results else {}
 
 
 def _metric_text(metric: Mapping[str, Any] | None) -> str:
