@@ -61,7 +61,10 @@ def problems_of(error: ValidationError, model: type[BaseModel], given: object) -
     """Every problem of validating `given`, with its location below `model`."""
     found: dict[Location, str] = {}
     alternatives: dict[Location, str] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] == "too_short" and any(other["loc"][:-1] == detail["loc"] for other in details):
+            continue  # it is short because its elements were refused
         location, inside_union = _written(detail["loc"], given, missing=detail["type"] == "missing")
         text = _sentence(detail["type"], detail["msg"], location, model)
         target = alternatives if inside_union else found

@@ -93,9 +93,9 @@ def read_mapping(text: str) -> dict[str, Any]:
     ConfigurationError
         The text is no YAML, is no mapping, or gives a key twice (all such keys are listed).
     """
-    loader = _Loader(text)
-    loader.duplicates = []
     try:
+        loader = _Loader(text)
+        loader.duplicates = []
         document = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -104,8 +104,6 @@ def read_mapping(text: str) -> dict[str, Any]:
         raise _one_problem(place, f"this is no YAML: {problem}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _one_problem("", f"this is no YAML: {str(error).splitlines()[0]}") from error
-    finally:
-        loader.dispose()
     if loader.duplicates:
         problems = [tuple(line.split(": ", 1)) for line in loader.duplicates]
         pairs = [(where, what) for where, what in problems]
