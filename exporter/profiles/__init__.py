@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from exporter.profiles.building import build_grid
 from exporter.profiles.categorical import CategoricalColumn
-from exporter.profiles.codec import decode, encode, grid_id
 from exporter.profiles.coarse import CoarseBins
+from exporter.profiles.codec import decode, encode, grid_id, row_counts
 from exporter.profiles.delays import DelayHistogram
 from exporter.profiles.grid import CategoricalGrid, ColumnGrid, Grid, NumericGrid, ScoreGrid
 from exporter.profiles.numeric import NumericColumn
@@ -35,4 +35,5 @@ __all__ = [
     "grid_id",
     "profile_outcomes",
     "profile_rows",
+    "row_counts",
 ]

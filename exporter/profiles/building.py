@@ -51,8 +51,8 @@ def build_grid(
     batch : Batch
         Labels are used where there are any.
     max_edges : int
-        Edges of a numeric column at most; 1,001 gives quantiles j/1000. One more than a multiple of ten, so that
-        the deciles are among them.
+        Edges of a numeric column at most; 1,001 gives quantiles j/1000. One more than a multiple of ten, so
+        that the deciles are among them.
     category_cap : int
         Names of new categories that a profile keeps for each column.
     class_cap : int

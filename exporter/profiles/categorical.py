@@ -1,15 +1,16 @@
 """Counting a categorical column: the grid's categories one by one, new ones by name up to a cap.
 
-Which new names are kept is decided by a keyed hash of the name: the `cap` names with the lowest hashes. A name
-that is among them in a merge was among them in every part, so the kept counts are exact and the order of merges
-does not matter. All other rows count as "other", and the largest kept hash tells how many names there were.
+Which new names are kept is decided by a keyed hash of the name: the `cap` names with the lowest hashes. A
+name that is among them in a merge was among them in every part, so the kept counts are exact and the order of
+merges does not matter. All other rows count as "other", and the largest kept hash tells how many names there
+were.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -114,12 +115,13 @@ def read_column(
     )
 
 
-def dictionary_codes(column: pa.DictionaryArray) -> NDArray[np.int64]:
-    """Places in the dictionary, -1 where null; int64 (n,)."""
+def dictionary_codes(column: pa.DictionaryArray) -> NDArray[np.integer[Any]]:
+    """Places in the dictionary, -1 where null; integers of the array's own width, (n,)."""
     indices = column.indices
     if indices.null_count:
         indices = pc.fill_null(indices, -1)
-    return indices.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
+    codes: NDArray[np.integer[Any]] = indices.to_numpy(zero_copy_only=False)
+    return codes
 
 
 def grid_codes(
@@ -165,7 +167,7 @@ def count_categorical(
     return keep_lowest(novel, cap, key)
 
 
-def _uses(column: pa.DictionaryArray, rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _uses(column: pa.DictionaryArray, rows: NDArray[np.integer[Any]], size: int) -> NDArray[np.int64]:
     """Rows of each place of the dictionary, and of null at the end, (size + 1,)."""
     if column.indices.null_count:
         rows = np.where(rows < 0, size, rows)
@@ -175,7 +177,7 @@ def _uses(column: pa.DictionaryArray, rows: NDArray[np.int64], size: int) -> NDA
 def _count_large(
     grid: CategoricalGrid,
     dictionary: pa.Array,
-    rows: NDArray[np.int64],
+    rows: NDArray[np.integer[Any]],
     start: int,
     counter: Counter,
     *,

@@ -26,9 +26,9 @@ ELSEWHERE = "elsewhere"
 class CoarseBins:
     """A coarser partition of one column's cells.
 
-    Numeric columns: baseline deciles ``(lower, upper]`` with open ends, single values of mass >= 1/20 on their
-    own. What lies beside such values where the baseline had nothing at all (below a minimum that is such a
-    value, between two of them) shares one last bin, `elsewhere`.
+    Numeric columns: baseline deciles ``(lower, upper]`` with open ends, single values of mass >= 1/20 on
+    their own. What lies beside such values where the baseline had nothing at all (below a minimum that is
+    such a value, between two of them) shares one last bin, `elsewhere`.
 
     Attributes
     ----------
@@ -37,7 +37,8 @@ class CoarseBins:
     titles : tuple of str
         What each bin holds, for people.
     upper : float64 (bins,) or None
-        Inclusive upper edge of each bin of a numeric column, `inf` for the last, NaN for `elsewhere`.
+        Upper edge of each bin of a numeric column, `inf` for the last, NaN for `elsewhere`; inclusive unless
+        the next bin is this value alone.
     starts, bins : int64 (runs,)
         Runs of neighbouring cells: the first cell of each, ascending, and the bin that it belongs to.
     """

@@ -1,8 +1,8 @@
 """Profiles as bytes: versioned, checksummed, small, each part decodable without the other.
 
-A header (magic, version, grid id, rows, lengths, checksum) and up to two envelopes, `features` and `outcomes`. In
-an envelope: the counts (sparse as gaps and values, or dense, whichever is smaller), sums, extremes, and JSON for
-what lies on no grid.
+A header (magic, version, grid id, rows, lengths, checksum) and up to two envelopes, `features` and
+`outcomes`. In an envelope: the counts (sparse as gaps and values, or dense, whichever is smaller), sums,
+extremes, and JSON for what lies on no grid.
 """
 
 from __future__ import annotations
@@ -116,6 +116,12 @@ def _head(data: bytes | memoryview) -> tuple[str, int, int, int, int]:
             f"the profile should be {HEAD_BYTES + features + outcomes} bytes long, got {len(data)}"
         )
     return grid.hex(), rows, labeled, features, outcomes
+
+
+def row_counts(data: bytes | memoryview) -> tuple[int, int]:
+    """Rows and labelled rows of an encoded profile, read off its head."""
+    _, rows, labeled, _, _ = _head(data)
+    return rows, labeled
 
 
 def _decode(data: bytes | memoryview, grid: Grid, parts: Collection[PartName]) -> Profile:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exporter.profiles.histogram import histogram
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ CELLS = DECADES * PER_DECADE + 2
 
 
 def delay_edges() -> NDArray[np.float64]:
-    """Upper edges in seconds of all cells but the last, (CELLS - 1,), 1 ms to 1e8 s; a cell holds (lower, upper]."""
+    """Upper edges in seconds of all cells but the last, (CELLS - 1,): 1 ms to 1e8 s, inclusive."""
     return FIRST_SECONDS * 10.0 ** (np.arange(CELLS - 1) / PER_DECADE)
 
 
@@ -43,7 +45,7 @@ class DelayHistogram:
     def quantile(self, q: float) -> float | None:
         """The q-quantile in seconds, None when nothing was counted.
 
-        At most 3.7 % off (the cells have a ratio of 1.075) between 1 ms and 1e8 s; 0 stands for what took less.
+        At most 3.7 % off (the cells have a ratio of 1.075) from 1 ms to 1e8 s; 0 stands for what took less.
         """
         total = self.n
         if total <= 0:
@@ -58,11 +60,4 @@ class DelayHistogram:
 
 def count_delays(delays_seconds: NDArray[np.float64], start: int, counter: Counter) -> None:
     """Count delays into the cells from `start` on; NaN is left out."""
-    known = delays_seconds[~np.isnan(delays_seconds)]
-    if not len(known):
-        return
-    cells = np.searchsorted(delay_edges(), known)
-    if len(known) > CELLS:
-        counter.block(start, np.bincount(cells, minlength=CELLS))
-    else:
-        counter.cells(cells + start)
+    counter.block(start, histogram(delays_seconds, delay_edges())[:-1])

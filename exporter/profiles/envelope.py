@@ -13,7 +13,7 @@ LEVEL = 1
 """Zstandard level: higher ones save a few percent for several times the time."""
 
 HEAD = struct.Struct("<4sIII")
-"""Magic, length of the compressed bytes, length of the content, checksum (CRC-32 of magic, lengths and bytes)."""
+"""Magic, length of the compressed bytes, length of the content, CRC-32 of magic, length and bytes."""
 
 
 def seal(magic: bytes, content: bytes) -> bytes:

@@ -236,7 +236,7 @@ class Grid:
     score : ScoreGrid or None
         None when no score column is configured.
     classes : tuple of str
-        Multiclass: the classes that are counted one by one, most frequent first, then ``"other"``; else empty.
+        Multiclass: the classes that are counted one by one, most frequent first, then ``"other"``.
     target_center, target_scale : float
         Regression: mean and standard deviation of the baseline's labels (predictions where it had none).
     novel_cap : int

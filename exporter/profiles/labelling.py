@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exporter.profiles.categorical import dictionary_codes, grid_codes
+from exporter.profiles.histogram import histogram
+from exporter.profiles.layout import MOMENTS
 from exporter.profiles.outcome import abs_error_edges
-from exporter.profiles.layout import ERROR_CELLS, MOMENTS
 from exporter.profiles.scores import count_scores
 from exporter.schema import ScoreKind, Task
 
@@ -55,15 +56,15 @@ def count_predicted(grid: Grid, outcomes: Outcomes, counter: Counter) -> None:
     """Count predictions, by score where there is one task's worth of it, over all rows."""
     blocks, prediction = grid.layout.outcomes.blocks, outcomes.prediction
     if grid.schema.task is Task.BINARY:
-        groups = np.asarray(prediction, np.int64)
-        count_scores(grid.score, outcomes.score, groups, 2, blocks["all_rows"].start, counter)
+        groups = np.asarray(prediction)
+        count_scores(grid.score, outcomes.score, groups, counter, number=2, start=blocks["all_rows"].start)
     elif grid.schema.task is Task.MULTICLASS:
         count = len(grid.classes)
         codes = class_codes(prediction, grid.class_codes, other=count - 1)
         counter.block(blocks["predicted_all"].start, np.bincount(codes + 1, minlength=count + 1)[1:])
     else:
         rows = np.count_nonzero(~np.isnan(np.asarray(prediction, np.float64)))
-        counter.block(blocks["predicted_rows"].start, [rows])
+        counter.block(blocks["predicted_rows"].start, [int(rows)])
 
 
 def count_labelled(grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArray[np.float64]) -> None:
@@ -79,14 +80,17 @@ def count_labelled(grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArr
 
 def _count_binary(grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArray[np.float64]) -> None:
     layout = grid.layout.outcomes
-    label, prediction = np.asarray(outcomes.label, np.int64), np.asarray(outcomes.prediction, np.int64)
-    groups = np.where((label >= 0) & (prediction >= 0), 2 * label + prediction, -1)
-    count_scores(grid.score, outcomes.score, groups, 4, layout.blocks["labelled"].start, counter)
+    label, prediction = np.asarray(outcomes.label, np.int8), np.asarray(outcomes.prediction, np.int8)
+    groups = 2 * label + prediction
+    groups[(label < 0) | (prediction < 0)] = -1
+    count_scores(grid.score, outcomes.score, groups, counter, number=4, start=layout.blocks["labelled"].start)
     score = outcomes.score
     if grid.score is None or score is None or grid.score.kind is not ScoreKind.PROBABILITY:
         return
     rows = (groups >= 0) & ~np.isnan(score)
-    score, actual = score[rows], label[rows]
+    actual = label
+    if not rows.all():
+        score, actual = score[rows], label[rows]
     brier = (score - actual) ** 2
     _add_losses(grid, np.where(actual == 1, score, 1 - score), brier, counter, sums)
 
@@ -127,7 +131,7 @@ def _count_multiclass(grid: Grid, outcomes: Outcomes, counter: Counter, sums: ND
         if name in places:
             start = blocks["class_scores"].start + 2 * code * grid.score.cells
             one = np.where(groups < 0, -1, groups == code)
-            count_scores(grid.score, score[:, places[name]], one, 2, start, counter)
+            count_scores(grid.score, score[:, places[name]], one, counter, number=2, start=start)
     if grid.score.kind is ScoreKind.PROBABILITY:
         own = class_codes(outcomes.label, places, other=-1)
         rows = np.flatnonzero(both & (own >= 0) & ~np.isnan(score).any(axis=1))
@@ -153,9 +157,6 @@ def _count_regression(grid: Grid, outcomes: Outcomes, counter: Counter, sums: ND
     vectors = np.stack((np.ones(len(error)), error, size, error * error, target, target * target, ape, smape))
     sums[layout.sum_blocks["moments"]] += (vectors @ vectors.T)[np.triu_indices(MOMENTS)]
     counter.block(layout.blocks["labelled_rows"].start, [len(error)])
-    counter.block(layout.blocks["ape_rows"].start, [np.count_nonzero(label)])
-    cells = np.searchsorted(abs_error_edges(grid.target_scale), size)
-    if len(cells) > ERROR_CELLS:
-        counter.block(layout.blocks["abs_error"].start, np.bincount(cells, minlength=ERROR_CELLS))
-    else:
-        counter.cells(cells + layout.blocks["abs_error"].start)
+    counter.block(layout.blocks["ape_rows"].start, [int(np.count_nonzero(label))])
+    cells = histogram(size, abs_error_edges(grid.target_scale))[:-1]
+    counter.block(layout.blocks["abs_error"].start, cells)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from exporter.profiles.grid import ColumnGrid, Grid
 
 COLUMN_SUMS = 4
-"""Sums of a numeric column: of deviations from the center, of their squares, of those below and above the edges."""
+"""Sums of a numeric column: deviations from the center, their squares, those below and above the edges."""
 
 ERROR_FIRST, ERROR_DECADES, ERROR_PER_DECADE = 1e-6, 12, 100
 ERROR_CELLS = ERROR_DECADES * ERROR_PER_DECADE + 2

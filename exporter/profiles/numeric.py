@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporter.profiles.histogram import CHUNK_ROWS
 from exporter.profiles.layout import COLUMN_SUMS
 
 if TYPE_CHECKING:
@@ -25,14 +26,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-CHUNK_ROWS = 131_072
-"""Rows that are sorted at once: a megabyte of float64."""
-
 SMALL_ROWS = 1_500
 """Up to this many rows are searched in the edges."""
 
 DEVIATION_LIMIT = 1e140
-"""What lies further from the center counts in the sums as if it lay there, so that no sum is ever infinite."""
+"""What lies further from the center counts in the sums as if it lay there: no sum is ever infinite."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

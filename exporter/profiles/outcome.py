@@ -70,7 +70,8 @@ class BinaryOutcome(Losses):
     @cached_property
     def confusion(self) -> NDArray[np.int64]:
         """Labelled rows by actual class and prediction, (2, 2)."""
-        return self.labelled.sum(axis=2)
+        confusion: NDArray[np.int64] = self.labelled.sum(axis=2)
+        return confusion
 
     @property
     def roc_auc_bound(self) -> float | None:
@@ -139,7 +140,7 @@ class RegressionOutcome:
     abs_error_cells : int64 (1202,)
         Rows by absolute error.
     abs_error_edges : float64 (1201,)
-        Inclusive upper edges of all cells but the last: 1e-6 to 1e6 times `target_scale`, in ratios of 1.0233.
+        Inclusive upper edges of all cells but the last: 1e-6 to 1e6 times `target_scale`, ratio 1.0233.
     rows : int
         Rows with a prediction, whether labelled or not.
     """

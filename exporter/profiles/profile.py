@@ -78,8 +78,8 @@ def no_extremes(columns: int) -> NDArray[np.float64]:
 class Profile:
     """The sufficient statistics of a set of rows on one grid.
 
-    ``profile(a + b) == profile(a).merge(profile(b))`` in any order: counts exactly, sums to rounding. Counts and
-    sums may be negative: adding a profile made with ``sign=-1`` takes labels back (extremes stay).
+    ``profile(a + b) == profile(a).merge(profile(b))`` in any order: counts exactly, sums to rounding. Counts
+    and sums may be negative: adding a profile made with ``sign=-1`` takes labels back (extremes stay).
 
     Attributes
     ----------
@@ -92,8 +92,8 @@ class Profile:
         What is known when the prediction arrives, and what is known with its label.
     tallies : dict of tuple of str to int
         ``("invalid", column)``, ``("rule", column, rule, "passed" | "checked")``,
-        ``("consistency", rule, "passed" | "checked")``, ``("timely",)``, ``("duplicate",)``, ``("received",)``,
-        ``("rejected", reason)``.
+        ``("consistency", rule, "passed" | "checked")``, ``("timely",)``, ``("duplicate",)``,
+        ``("received",)``, ``("rejected", reason)``.
     """
 
     __slots__ = ("features", "grid", "labeled_rows", "outcomes", "rows", "tallies")

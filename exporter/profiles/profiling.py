@@ -36,7 +36,7 @@ THREAD_VALUES = 500_000
 
 
 def profile_rows(grid: Grid, batch: Batch, *, threads: int = 1, arrival: float | None = None) -> Profile:
-    """The profile of a batch's predictions: features, prediction, scores, and scores by prediction; no labels.
+    """The profile of a batch's predictions: features, prediction, scores, scores by prediction; no labels.
 
     Parameters
     ----------
@@ -141,13 +141,14 @@ class _Recorder:
         elif isinstance(values, pa.DictionaryArray):
             self.tasks.append(lambda _: self._count_categories(column, values))
         elif values.dtype == np.int8:
-            cells = np.where(values < 0, column.width - 1, values)
-            self.counter.block(self._start(column), np.bincount(cells, minlength=column.width))
+            missing, *known = np.bincount(values + np.int8(1), minlength=3).tolist()
+            self.counter.block(self._start(column), [*known, 0, missing])
         else:
             raise UnusableBatchError(f"column {column.name!r} is categorical on the grid, got numbers")
 
     def _start(self, column: ColumnGrid) -> int:
-        return self.layout.columns[column.name].start
+        start: int = self.layout.columns[column.name].start
+        return start
 
     def _all_missing(self, column: ColumnGrid, rows: int) -> None:
         missing = column.width - (2 if column.numeric else 1)

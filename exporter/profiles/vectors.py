@@ -131,7 +131,7 @@ class Counts:
 
 
 class Counter:
-    """Collects counts while a batch is profiled: single cells of small batches, whole blocks of large ones."""
+    """Collects counts while rows are profiled: single cells of small batches, blocks of large ones."""
 
     __slots__ = ("_blocks", "_cells", "size")
 
