@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from exporter.results import Estimate, Undefined
 from exporter.schema import ScoreKind
 from exporter.statistics.intervals import enclose, mean_bounds
 
-if TYPE_CHECKING:
-    from typing import Protocol
 
-    class LossView(Protocol):
-        """Sums of the losses of labelled rows with a probability."""
+class LossView(Protocol):
+    """Sums of the losses of labelled rows with a probability."""
 
-        @property
-        def scored(self) -> int: ...
-        @property
-        def log_loss_sum(self) -> float: ...
-        @property
-        def log_loss_squares(self) -> float: ...
-        @property
-        def brier_sum(self) -> float: ...
-        @property
-        def brier_squares(self) -> float: ...
-        @property
-        def score_kind(self) -> ScoreKind: ...
+    @property
+    def scored(self) -> int: ...
+    @property
+    def log_loss_sum(self) -> float: ...
+    @property
+    def log_loss_squares(self) -> float: ...
+    @property
+    def brier_sum(self) -> float: ...
+    @property
+    def brier_squares(self) -> float: ...
+    @property
+    def score_kind(self) -> ScoreKind: ...
 
 
 def log_loss(outcome: LossView, z: float) -> Estimate | Undefined:

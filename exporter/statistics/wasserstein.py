@@ -99,12 +99,13 @@ def _pooled_strips(
 
 def _variance(share: NDArray[np.float64], width: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
     """Variance of the integral of |bridge|, on `STRIPS` strips of about equal part in its mean."""
-    part = spread * width
+    part = np.asarray(spread * width, np.float64)
     strip = np.minimum((np.cumsum(part) - part / 2) / part.sum() * STRIPS, STRIPS - 1).astype(np.intp)
     weight = np.bincount(strip, part, STRIPS)
     middle = np.bincount(strip, part * share, STRIPS)
     kept = weight > 0
-    weight, middle = weight[kept], middle[kept] / weight[kept]
-    odds = np.sqrt(middle / (1 - middle))
+    weight = weight[kept]
+    centre = np.clip(middle[kept] / weight, 1e-12, 1 - 1e-12)
+    odds = np.sqrt(centre / (1 - centre))
     ratio = odds[:, None] / odds[None, :]
     return float(weight @ absolute_covariance(np.minimum(np.minimum(ratio, 1 / ratio), 1.0)) @ weight)

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from exporter.batch import validate_batch
+from exporter.profiles import build_grid, profile_outcomes, profile_rows
 from exporter.profiles.categorical import CategoricalColumn
 from exporter.profiles.coarse import decile_runs
 from exporter.profiles.grid import CategoricalGrid, NumericGrid
 from exporter.profiles.numeric import NumericColumn
-from exporter.schema import Kind, Role
+from exporter.schema import Kind, Role, Schema
 
 
 def numeric_grid(
@@ -106,3 +109,19 @@ def categorical_pair() -> Callable[..., tuple[CategoricalColumn, CategoricalColu
         return categorical_column(grid, baseline), categorical_column(grid, current)
 
     return pair
+
+
+def outcome_of(data: dict[str, Any], **schema: Any) -> Any:
+    """The outcome profile of rows with the columns p (prediction), y (label) and what `score` names."""
+    batch = validate_batch(
+        pa.table(data), Schema(model="m", prediction="p", label="y", features=(), **schema), now=0.0
+    )
+    profile = profile_rows(build_grid(batch), batch)
+    profile.add(profile_outcomes(profile.grid, batch.outcomes))
+    return profile.outcome()
+
+
+@pytest.fixture
+def outcome() -> Callable[..., Any]:
+    """`outcome(data, task=..., score=...)`: the outcome of rows as the exporter profiles them."""
+    return outcome_of

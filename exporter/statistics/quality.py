@@ -1,0 +1,212 @@
+"""Quality of the data of one window: shares of rows that are as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from exporter.results import QualityReport
+from exporter.schema import Role
+from exporter.statistics.missingness import missing_rows
+from exporter.statistics.views import CategoricalView, ColumnView, NumericView, is_categorical, is_numeric
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Tallies = Mapping[tuple[str, ...], int]
+Gap = tuple[str, str | None, str]
+"""(measure, subject or None, reason) of a ratio that is not defined."""
+
+SCORE_CHECKS = (
+    "completeness", "uniqueness", "type_valid", "in_range", "known_category", "validity", "consistency", "timeliness",
+)  # fmt: skip
+"""Checks that enter the score, each with the mean of its ratios."""
+
+
+def quality_report(
+    columns: Mapping[str, ColumnView],
+    tallies: Tallies,
+    *,
+    rows: int,
+    baseline: Mapping[str, ColumnView] | None = None,
+    id_column: str | None = None,
+    timeliness: bool = False,
+    weights: Mapping[str, float] | None = None,
+) -> QualityReport:
+    """All quality ratios of a window.
+
+    Parameters
+    ----------
+    columns : mapping of name to column view
+        Labels are left out: that they come late is not a defect of the data.
+    tallies : mapping
+        Additive counts of the profile: ("invalid", column), ("received",), ("duplicate",), ("timely",),
+        ("rule", column, rule, "passed" | "checked"), ("consistency", rule, "passed" | "checked").
+    rows : int
+        Rows of the window.
+    baseline : mapping or None
+        For `in_range` and `known_category`.
+    id_column : str or None
+        Whose uniqueness the duplicates tell.
+    timeliness : bool
+        Whether an agreed time is configured.
+    weights : mapping or None
+        Check to weight in the score, 1 for those that are not named.
+    """
+    if rows <= 0:
+        return QualityReport(undefined=tuple((f"quality_{check}", None, "empty") for check in SCORE_CHECKS))
+    gaps: list[Gap] = []
+    features = {name: column for name, column in columns.items() if column.grid.role is not Role.LABEL}
+    duplicate = _duplicate_ratio(tallies, rows)
+    unique = {} if id_column is None or duplicate is None else {id_column: 1 - duplicate}
+    report = {
+        "completeness": {name: _complete(column) for name, column in features.items() if _seen(column)},
+        "uniqueness": unique,
+        "type_valid": _type_valid(features, tallies, rows),
+        "in_range": _in_range(features, baseline, gaps),
+        "known_category": _known_category(features, baseline, gaps),
+        "validity": _rule_ratios(tallies),
+        "consistency": _consistency(tallies),
+    }
+    timely = min(1.0, tallies.get(("timely",), 0) / rows) if timeliness else None
+    score = _score(report, timely, weights or {})
+    report["uniqueness"] = {**unique, **_distinct_ratios(features)}
+    return QualityReport(
+        **report, duplicate=duplicate, timeliness=timely, score=score, rows=rows, undefined=tuple(gaps)
+    )
+
+
+def _seen(column: ColumnView) -> bool:
+    return missing_rows(column)[1] > 0
+
+
+def _complete(column: ColumnView) -> float:
+    """Share of rows with a value; an infinite one is a value."""
+    return 1 - int(column.missing) / missing_rows(column)[1]
+
+
+def _duplicate_ratio(tallies: Tallies, rows: int) -> float | None:
+    """Repeated ids (which are not profiled) among all that came; None when ids were not looked at."""
+    duplicates = tallies.get(("duplicate",))
+    return None if duplicates is None else duplicates / (rows + duplicates)
+
+
+def _type_valid(columns: Iterable[str], tallies: Tallies, rows: int) -> dict[str, float]:
+    """Share of the rows that came whose value had the declared type."""
+    received = max(tallies.get(("received",), 0), rows)
+    return {name: max(0.0, 1 - tallies.get(("invalid", name), 0) / received) for name in columns}
+
+
+def _in_range(
+    columns: Mapping[str, ColumnView], baseline: Mapping[str, ColumnView] | None, gaps: list[Gap]
+) -> dict[str, float]:
+    ratios = {}
+    for name, column in columns.items():
+        if not is_numeric(column):
+            continue
+        before = None if baseline is None else baseline.get(name)
+        if before is None or not is_numeric(before) or before.n <= 0:
+            gaps.append(("quality_in_range_ratio", name, "no_baseline"))
+        elif column.n + column.nonfinite <= 0:
+            gaps.append(("quality_in_range_ratio", name, "empty"))
+        else:
+            ratios[name] = in_range_ratio(before, column)
+    return ratios
+
+
+def in_range_ratio(baseline: NumericView, current: NumericView) -> float:
+    """Share of the values between the baseline's minimum and maximum; infinite ones are outside.
+
+    Exact when minimum and maximum are edges, as they are for the baseline that made the grid; otherwise rows
+    in the cell that holds the minimum or maximum count as inside, and rows beyond the edges as outside unless
+    the current minimum or maximum shows that none is.
+    """
+    edges, cells = baseline.grid.edges, current.cells
+    low = 2 * int(np.searchsorted(edges, baseline.minimum)) + int(baseline.minimum in edges)
+    high = 2 * int(np.searchsorted(edges, baseline.maximum)) + int(baseline.maximum in edges)
+    low = 1 if low == 0 and current.minimum < baseline.minimum else low
+    high = len(cells) - 2 if high == len(cells) - 1 and current.maximum > baseline.maximum else high
+    inside = int(cells[low : high + 1].sum())
+    return inside / (int(current.n) + int(current.nonfinite))
+
+
+def _known_category(
+    columns: Mapping[str, ColumnView], baseline: Mapping[str, ColumnView] | None, gaps: list[Gap]
+) -> dict[str, float]:
+    ratios = {}
+    for name, column in columns.items():
+        if not is_categorical(column):
+            continue
+        before = None if baseline is None else baseline.get(name)
+        if before is None or not is_categorical(before) or before.n <= 0:
+            gaps.append(("quality_known_category_ratio", name, "no_baseline"))
+        elif column.n <= 0:
+            gaps.append(("quality_known_category_ratio", name, "empty"))
+        else:
+            ratios[name] = known_category_ratio(before, column)
+    return ratios
+
+
+def known_category_ratio(baseline: CategoricalView, current: CategoricalView) -> float:
+    """Share of the values that the baseline has seen too.
+
+    Values that were not kept by name count as known when the baseline has such values too.
+    """
+    known = int(current.counts[baseline.counts > 0].sum())
+    known += sum(rows for name, rows in current.novel.items() if baseline.novel.get(name, 0) > 0)
+    if baseline.other > 0:
+        known += int(current.other)
+    return known / int(current.n)
+
+
+def _distinct_ratios(columns: Mapping[str, ColumnView]) -> dict[str, float]:
+    """Different values over values, of the columns whose different values are all counted one by one."""
+    ratios = {}
+    for name, column in columns.items():
+        if column.n <= 0:
+            continue
+        if is_categorical(column) and column.other == 0:
+            distinct = np.count_nonzero(column.counts) + sum(rows > 0 for rows in column.novel.values())
+            ratios[name] = int(distinct) / int(column.n)
+        elif is_numeric(column) and not column.cells[0::2].any():
+            ratios[name] = int(np.count_nonzero(column.cells)) / int(column.n)
+    return ratios
+
+
+def _rule_ratios(tallies: Tallies) -> dict[str, dict[str, float]]:
+    ratios: dict[str, dict[str, float]] = {}
+    for key, checked in tallies.items():
+        if len(key) == 4 and key[0] == "rule" and key[3] == "checked" and checked > 0:
+            _, column, rule, _ = key
+            passed = tallies.get(("rule", column, rule, "passed"), 0)
+            ratios.setdefault(column, {})[rule] = passed / checked
+    return ratios
+
+
+def _consistency(tallies: Tallies) -> dict[str, float]:
+    return {
+        key[1]: tallies.get(("consistency", key[1], "passed"), 0) / checked
+        for key, checked in tallies.items()
+        if len(key) == 3 and key[0] == "consistency" and key[2] == "checked" and checked > 0
+    }
+
+
+def _score(report: Mapping[str, Any], timeliness: float | None, weights: Mapping[str, float]) -> float | None:
+    """Weighted mean over the checks of the mean of each check's ratios."""
+    means = {check: float(np.mean(ratios)) for check in report if (ratios := _flat(report[check]))}
+    if timeliness is not None:
+        means["timeliness"] = timeliness
+    total = sum(weights.get(check, 1.0) for check in means)
+    if total <= 0:
+        return None
+    return sum(weights.get(check, 1.0) * mean for check, mean in means.items()) / total
+
+
+def _flat(ratios: Mapping[str, Any]) -> list[float]:
+    return [
+        value
+        for entry in ratios.values()
+        for value in (entry.values() if isinstance(entry, Mapping) else (entry,))
+    ]
