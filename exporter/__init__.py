@@ -1,0 +1,28 @@
+"""ml-exporter: performance, drift and data quality of machine-learning models as Prometheus metrics.
+
+The public names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from exporter.client import Client
+    from exporter.monitor import ModelMonitor
+    from exporter.quality import DataQualityDashboard
+
+__all__ = ["Client", "DataQualityDashboard", "ModelMonitor"]
+
+_HOMES = {
+    "Client": "exporter.client",
+    "DataQualityDashboard": "exporter.quality",
+    "ModelMonitor": "exporter.monitor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,449 @@
+"""A model monitored from Python: the same profiles and statistics as the exporter, without a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector, CollectorRegistry
+from sklearn.utils.multiclass import type_of_target
+
+from exporter.baseline import build, grid_of, read_artifact, resolved_schema, write_artifact
+from exporter.batch import Batch, validate_batch
+from exporter.catalog import FAMILIES, PERFORMANCE_METRICS
+from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
+from exporter.evaluation import Settings, measure_drift, measure_performance, reference_performance
+from exporter.families import evaluation_samples
+from exporter.profilefile import write_profiles
+from exporter.profiles import Grid, Profile, encode, profile_outcomes, profile_rows
+from exporter.results import DriftReport, Evaluation, PerformanceResults, Window
+from exporter.schema import Column, Schema, ScoreKind, Task
+from exporter.windows import bucket_starts
+
+PREDICTION, LABEL, SCORE = "prediction", "label", "score"
+BATCH_WINDOW = Window("batch", 0.0)
+"""The window of a monitor is what was given to one call."""
+
+Table = pd.DataFrame | pa.Table | dict[str, Any] | np.ndarray
+
+
+class ModelMonitor:
+    """Performance and drift of one model against a baseline.
+
+    Parameters
+    ----------
+    model_name : str
+    metrics : sequence of str, optional
+        Names of the catalogue; default all that fit the task and what is given.
+    drift_threshold : float
+        False-alarm rate of the drift verdict (a p-value).
+    alert_threshold : float
+        Performance drop from which a metric counts as degraded: a difference for scores in [0, 1], a ratio of
+        the baseline for errors.
+    task : {"binary", "multiclass", "regression"}, optional
+        Read off `y_true` of the baseline when left out.
+    positive_label : optional
+        Of a binary task; default the greater of the two labels.
+    score_kind : {"probability", "margin"}
+    version : str
+    methods : "auto" or sequence of str
+        Drift methods, as `drift.methods` in the configuration file.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> generator = np.random.default_rng(7)
+    >>> features = pd.DataFrame({"distance": generator.normal(size=2000)})
+    >>> y_true = features["distance"].to_numpy() > 0
+    >>> monitor = ModelMonitor("flights", metrics=["accuracy"])
+    >>> _ = monitor.set_baseline(y_true, y_true, features)
+    >>> monitor.check_performance(y_true, ~y_true)["accuracy"].degraded
+    True
+    >>> monitor.detect_drift(features + 1.0).detected_columns
+    ['distance']
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        metrics: Sequence[str] | None = None,
+        drift_threshold: float = 0.05,
+        alert_threshold: float = 0.1,
+        *,
+        task: str | None = None,
+        positive_label: Any = None,
+        score_kind: Literal["probability", "margin"] = "probability",
+        version: str = "default",
+        methods: Literal["auto"] | Sequence[str] = "auto",
+        minimum_rows: int = 100,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not 0 < drift_threshold < 1:
+            raise ConfigurationError(f"drift_threshold is a rate between 0 and 1, got {drift_threshold!r}")
+        if alert_threshold <= 0:
+            raise ConfigurationError(f"alert_threshold is a drop above 0, got {alert_threshold!r}")
+        unknown = [name for name in metrics or () if name not in PERFORMANCE_METRICS]
+        if unknown:
+            raise ConfigurationError(
+                f"unknown metrics {', '.join(unknown)}; known are {', '.join(PERFORMANCE_METRICS)}"
+            )
+        self.model_name = model_name
+        self.version = version
+        self.metrics = tuple(metrics) if metrics is not None else None
+        self.drift_threshold = drift_threshold
+        self.alert_threshold = alert_threshold
+        self.score_kind = ScoreKind(score_kind)
+        self._task = Task(task) if task is not None else None
+        self._positive_label = positive_label
+        self._methods = methods
+        self._minimum_rows = minimum_rows
+        self._clock = clock
+        self._schema: Schema | None = None
+        self._grid: Grid | None = None
+        self._baseline: Profile | None = None
+        self._records: list[dict[str, Any]] = []
+        self._last: Evaluation | None = None
+
+    # -- baseline -----------------------------------------------------------------------------------
+
+    def set_baseline(
+        self, y_true: Any, y_pred: Any, features: Table | None = None, *, y_score: Any = None
+    ) -> ModelMonitor:
+        """Make the baseline from rows that were scored and labelled.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like (n,)
+        features : DataFrame, Arrow table, mapping of columns or 2-D array, n rows
+        y_score : array-like (n,) or (n, classes), optional
+            Probability of the positive class, or of each class in sorted order.
+
+        Raises
+        ------
+        UnusableBatchError
+            Lengths differ, or nothing is there to profile.
+        """
+        truth = np.asarray(y_true)
+        if truth.size == 0:
+            raise UnusableBatchError("a baseline needs at least one row, y_true is empty")
+        task = self._task or infer_task(truth)
+        positive = self._positive_label
+        if task is Task.BINARY and positive is None:
+            positive = np.sort(pd.unique(pd.Series(truth).dropna()))[-1]
+            positive = positive.item() if hasattr(positive, "item") else positive
+        score: str | tuple[tuple[str, str], ...] | None = None
+        if y_score is not None:
+            score = SCORE
+            if np.ndim(y_score) > 1 and task is Task.MULTICLASS:
+                classes = sorted(pd.unique(pd.Series(truth).dropna()))
+                score = tuple((str(name), f"{SCORE}_{name}") for name in classes)
+        schema = Schema(
+            model=self.model_name,
+            task=task,
+            prediction=PREDICTION,
+            label=LABEL,
+            score=score,
+            score_kind=self.score_kind,
+            positive_label=positive,
+        )
+        table = self._table(schema, features, y_pred=y_pred, y_true=truth, y_score=y_score)
+        batch = self._validate(table, schema)
+        schema = resolved_schema(schema, batch) if features is not None else schema.with_features(())
+        batch = self._validate(table, schema)
+        self._schema = schema
+        self._grid = grid_of(batch)
+        self._baseline = build(self._grid, batch, batch.outcomes.label, resolution=None).profile
+        return self
+
+    @property
+    def grid(self) -> Grid:
+        """The frozen grid of the baseline."""
+        return self._ready()[0]
+
+    def baseline_artifact(self) -> bytes:
+        """The baseline as a file that an exporter imports: `Client.create_baseline(model, artifact=...)`."""
+        grid, baseline, _ = self._ready()
+        header = {"model": self.model_name, "version": None, "rows": baseline.rows, "source": "monitor"}
+        return write_artifact(header, grid.to_bytes(), encode(baseline))
+
+    # -- checks -------------------------------------------------------------------------------------
+
+    def check_performance(self, y_true: Any, y_pred: Any, *, y_score: Any = None) -> PerformanceResults:
+        """Every metric with its bounds, its baseline, its drop, and whether it is degraded."""
+        grid, baseline, schema = self._ready()
+        table = self._table(schema, None, y_pred=y_pred, y_true=y_true, y_score=y_score)
+        batch = self._validate(table, replace(schema, features=()))
+        outcomes = profile_outcomes(grid, batch.outcomes)
+        results, missing = measure_performance(
+            outcomes, reference_performance(baseline, self._settings()), self._settings()
+        )
+        now = self._clock()
+        for name, metric in results.metrics.items():
+            self._records.append(
+                {
+                    "timestamp": now,
+                    "measure": "performance",
+                    "subject": name,
+                    **{key: metric[key] for key in ("value", "lower", "upper", "baseline", "drop", "reason")},
+                    "alarm": metric.degraded,
+                    "rows": batch.rows,
+                }
+            )
+        self._remember(now, batch.rows, outcomes.labeled_rows, performance=results, undefined=missing)
+        return results
+
+    def detect_drift(self, features: Table) -> DriftReport:
+        """The verdict on every feature column, with a stated false-alarm rate at any number of rows."""
+        _, baseline, _ = self._ready()
+        current = self.profile(features)
+        report, missing = measure_drift(current, None, baseline, self._settings())
+        report = replace(
+            report, columns={name: column for name, column in report.columns.items() if column.role == "feature"}
+        )
+        now = self._clock()
+        for name, column in report.columns.items():
+            self._records.append(
+                {
+                    "timestamp": now,
+                    "measure": "drift",
+                    "subject": name,
+                    "value": column.statistic,
+                    "critical_value": column.critical_value,
+                    "p_value": column.p_value,
+                    "q_value": column.q_value,
+                    "method": column.method,
+                    "reason": column.reason,
+                    "alarm": bool(column.detected),
+                    "rows": current.rows,
+                }
+            )
+        named = set(report.columns)
+        undefined = [entry for entry in missing if entry[1] is None or entry[1] in named]
+        self._remember(now, current.rows, 0, drift=report, undefined=undefined)
+        return report
+
+    def profile(self, frame: Table) -> Profile:
+        """Profile rows on the baseline's grid: kilobytes that can be merged and pushed instead of the rows.
+
+        Columns `prediction`, `score` and `label` are counted where the frame has them.
+        """
+        grid, _, schema = self._ready()
+        batch = self._validate(_as_table(frame, schema.features), schema, outcomes_optional=True)
+        profile = profile_rows(grid, batch, threads=2 if batch.rows >= 50_000 else 1)
+        if batch.outcomes.label is not None:
+            profile = profile.merge(profile_outcomes(grid, batch.outcomes))
+        return profile
+
+    def profile_file(self, frame: Table, *, resolution: float, timestamp: str | None = None) -> bytes:
+        """Profiles by time bucket as `POST .../profiles` takes them.
+
+        Parameters
+        ----------
+        resolution : float
+            Bucket width of the exporter's model, in seconds.
+        timestamp : str, optional
+            Column with the event time; default now.
+        """
+        grid, _, schema = self._ready()
+        timed = replace(schema, timestamp=timestamp)
+        batch = self._validate(_as_table(frame, schema.features), timed, outcomes_optional=True)
+        starts = bucket_starts(batch.event_time, resolution)
+        buckets = []
+        for start in np.unique(starts):
+            part = batch.take(np.flatnonzero(starts == start))
+            profile = profile_rows(grid, part)
+            if part.outcomes.label is not None:
+                profile = profile.merge(profile_outcomes(grid, part.outcomes))
+            buckets.append((int(start), profile))
+        return write_profiles(grid, buckets, newest_event=float(batch.event_time.max()), resolution=resolution)
+
+    # -- memory -------------------------------------------------------------------------------------
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """Every check so far, one row a metric or column, oldest first."""
+        frame = pd.DataFrame.from_records(self._records)
+        if not frame.empty:
+            frame["timestamp"] = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
+        return frame
+
+    def save(self, path: str | Path) -> None:
+        """Write settings, baseline and history to one file."""
+        grid, baseline, _ = self._ready()
+        header = {
+            "model": self.model_name,
+            "monitor": {
+                "metrics": self.metrics,
+                "drift_threshold": self.drift_threshold,
+                "alert_threshold": self.alert_threshold,
+                "score_kind": self.score_kind.value,
+                "version": self.version,
+                "methods": self._methods,
+                "minimum_rows": self._minimum_rows,
+            },
+            "history": self._records,
+        }
+        header = orjson.loads(orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY))
+        Path(path).write_bytes(write_artifact(header, grid.to_bytes(), encode(baseline)))
+
+    @classmethod
+    def load(cls, path: str | Path) -> ModelMonitor:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        UnreadableError
+            Not a saved monitor, or damaged.
+        """
+        header, grid, baseline = read_artifact(Path(path).read_bytes())
+        if "monitor" not in header:
+            raise UnreadableError("this artifact is a baseline, not a saved monitor; ModelMonitor.save makes one")
+        monitor = cls(header["model"], **header["monitor"])
+        monitor._schema, monitor._grid, monitor._baseline = grid.schema, grid, baseline
+        monitor._records = list(header["history"])
+        return monitor
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Expose the latest results on a prometheus_client registry, with the names of the exporter."""
+        registry.register(_MonitorCollector(self))
+
+    def evaluation(self) -> Evaluation | None:
+        """The latest results as the exporter holds them; None before the first check."""
+        return self._last
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _ready(self) -> tuple[Grid, Profile, Schema]:
+        if self._grid is None or self._baseline is None or self._schema is None:
+            raise ConflictError("call set_baseline first: there is nothing to compare with", code="no_baseline")
+        return self._grid, self._baseline, self._schema
+
+    def _settings(self) -> Settings:
+        return Settings(
+            drift_threshold=self.drift_threshold,
+            alert_threshold=self.alert_threshold,
+            metrics=self.metrics,
+            methods=self._methods,
+            minimum_rows=self._minimum_rows,
+        )
+
+    def _remember(self, now: float, rows: int, labeled: int, **parts: Any) -> None:
+        missing = tuple(parts.pop("undefined"))
+        last = self._last
+        if last is None:
+            last = Evaluation(
+                self.model_name, self.version, BATCH_WINDOW, None, now, now, rows, labeled, now
+            )
+        kept = tuple(entry for entry in last.undefined if not _same_part(entry[0], parts))
+        self._last = replace(last, rows=rows, labeled_rows=labeled or last.labeled_rows, made_at=now,
+                             undefined=(*kept, *missing), **parts)  # fmt: skip
+
+    def _validate(self, table: pa.Table, schema: Schema, *, outcomes_optional: bool = False) -> Batch:
+        if outcomes_optional and PREDICTION not in table.column_names:
+            filler = pa.nulls(table.num_rows, pa.string() if schema.task is not Task.REGRESSION else pa.float64())
+            table = table.append_column(PREDICTION, filler)
+        batch = validate_batch(table, schema, now=self._clock(), future_tolerance=float("inf"))
+        if batch.rejected:
+            raise UnusableBatchError(
+                f"{sum(batch.rejected.values())} of {batch.received} rows cannot be used: "
+                + ", ".join(f"{count} {reason}" for reason, count in batch.rejected.items()),
+                details=[{"column": column, "invalid": count} for column, count in batch.invalid.items()],
+            )
+        return batch
+
+    @staticmethod
+    def _table(schema: Schema, features: Table | None, *, y_pred: Any, y_true: Any, y_score: Any) -> pa.Table:
+        columns: dict[str, pa.Array] = {}
+        if features is not None:
+            table = _as_table(features, None)
+            columns = {name: table[name] for name in table.column_names}
+        clash = schema.reserved & columns.keys()
+        if clash:
+            raise UnusableBatchError(f"features must not be called {', '.join(sorted(clash))}: these names are taken")
+        columns[PREDICTION] = _array(y_pred)
+        columns[LABEL] = _array(y_true)
+        if y_score is not None and isinstance(schema.score, str):
+            values = np.asarray(y_score, dtype=np.float64)
+            columns[SCORE] = pa.array(values[:, 1] if values.ndim == 2 and values.shape[1] == 2 else values)
+        elif y_score is not None and schema.score is not None:
+            values = np.asarray(y_score, dtype=np.float64)
+            for position, (_, column) in enumerate(schema.score):
+                columns[column] = pa.array(np.ascontiguousarray(values[:, position]))
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise UnusableBatchError(f"columns must have one length, got {lengths}")
+        return pa.table(columns)
+
+
+def infer_task(y_true: np.ndarray) -> Task:
+    """Binary, multiclass or regression, as scikit-learn's `type_of_target` reads the labels."""
+    kind = type_of_target(pd.Series(y_true).dropna().to_numpy())
+    if kind.startswith("continuous"):
+        return Task.REGRESSION
+    if kind == "binary":
+        return Task.BINARY
+    if kind == "multiclass":
+        return Task.MULTICLASS
+    raise ConfigurationError(f"no task is known for labels of type {kind!r}; pass task= explicitly")
+
+
+def _array(values: Any) -> pa.Array:
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        return values
+    return pa.Array.from_pandas(pd.Series(np.asarray(values).ravel()))
+
+
+def _as_table(features: Table, columns: Iterable[Column] | None) -> pa.Table:
+    if isinstance(features, pa.Table):
+        return features
+    if isinstance(features, pd.DataFrame):
+        return pa.Table.from_pandas(features.rename(columns=str), preserve_index=False)
+    if isinstance(features, dict):
+        return pa.table({str(name): _array(values) for name, values in features.items()})
+    matrix = np.asarray(features)
+    if matrix.ndim == 1:
+        matrix = matrix[:, np.newaxis]
+    if matrix.ndim != 2:
+        raise UnusableBatchError(f"features are a table with rows and columns, got an array of {matrix.ndim} dimensions")
+    names = [column.name for column in columns] if columns else [f"x{position}" for position in range(matrix.shape[1])]
+    if len(names) != matrix.shape[1]:
+        raise UnusableBatchError(f"the baseline has {len(names)} features, got {matrix.shape[1]}")
+    return pa.table({name: _array(matrix[:, position]) for position, name in enumerate(names)})
+
+
+def _same_part(measure: str, parts: dict[str, Any]) -> bool:
+    return any(measure.startswith(part) for part in parts)
+
+
+class _MonitorCollector(Collector):
+    """Reads the ready evaluation; nothing is computed at scrape time and nothing is read at registration."""
+
+    def __init__(self, monitor: ModelMonitor) -> None:
+        self._monitor = monitor
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        evaluation = self._monitor.evaluation()
+        if evaluation is None:
+            return
+        families: dict[str, GaugeMetricFamily] = {}
+        for sample in evaluation_samples(evaluation):
+            family = FAMILIES[sample.family]
+            held = families.get(family.name)
+            if held is None:
+                held = families[family.name] = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+            held.add_metric([str(label) for label in sample.labels], sample.value)
+        yield from families.values()
+
+
+__all__ = ["ModelMonitor", "infer_task"]

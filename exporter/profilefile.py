@@ -1,0 +1,91 @@
+"""Profiles on their way: what a remote profiler pushes, by time bucket and on a named grid.
+
+Layout: magic, SHA-256 of the rest, length of the header (4 bytes, big endian), JSON header, encoded profiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from exporter.errors import TooLargeError, UnreadableError
+from exporter.profiles import Grid, Profile, decode, encode
+
+PROFILE_TYPE = "application/vnd.ml-exporter.profile"
+_MAGIC = b"MLXP\x01"
+_DIGEST_BYTES = 32
+MAX_BUCKETS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFile:
+    """Profiles by bucket start (seconds since the epoch), and the newest event time among their rows."""
+
+    grid_id: str
+    newest_event: float
+    resolution: float
+    buckets: tuple[tuple[int, Profile], ...]
+
+
+def write_profiles(
+    grid: Grid, buckets: Sequence[tuple[int, Profile]], *, newest_event: float, resolution: float
+) -> bytes:
+    """The bytes that `POST .../profiles` takes."""
+    encoded = [(start, encode(profile)) for start, profile in buckets]
+    header = orjson.dumps(
+        {
+            "grid": grid.id,
+            "newest_event": newest_event,
+            "resolution": resolution,
+            "buckets": [[start, len(data)] for start, data in encoded],
+        }
+    )
+    rest = len(header).to_bytes(4, "big") + header + b"".join(data for _, data in encoded)
+    return _MAGIC + hashlib.sha256(rest).digest() + rest
+
+
+def grid_id_of(data: bytes) -> str:
+    """The grid that a profile file was made on, before anything else is read."""
+    return str(_header(data)[0]["grid"])
+
+
+def read_profiles(data: bytes, grid: Grid) -> ProfileFile:
+    """Read what :func:`write_profiles` wrote.
+
+    Raises
+    ------
+    UnreadableError
+        Not a profile file, or damaged.
+    TooLargeError
+        More buckets than an exporter takes at once.
+    """
+    header, start = _header(data)
+    entries = header["buckets"]
+    if len(entries) > MAX_BUCKETS:
+        raise TooLargeError(f"a profile file holds at most {MAX_BUCKETS} buckets, this one {len(entries)}")
+    buckets = []
+    for bucket, size in entries:
+        buckets.append((int(bucket), decode(data[start : start + size], grid)))
+        start += size
+    return ProfileFile(
+        str(header["grid"]), float(header["newest_event"]), float(header["resolution"]), tuple(buckets)
+    )
+
+
+def _header(data: bytes) -> tuple[dict[str, object] | dict[str, list[list[int]]], int]:
+    begin = len(_MAGIC) + _DIGEST_BYTES
+    if not data.startswith(_MAGIC):
+        raise UnreadableError(f"expected a profile file ({PROFILE_TYPE}) made by monitor.profile or ml-exporter profile")
+    if hashlib.sha256(data[begin:]).digest() != data[len(_MAGIC) : begin]:
+        raise UnreadableError("the profile file is damaged: its checksum does not match")
+    size = int.from_bytes(data[begin : begin + 4], "big")
+    try:
+        header = orjson.loads(data[begin + 4 : begin + 4 + size])
+        if not {"grid", "newest_event", "resolution", "buckets"} <= header.keys():
+            raise UnreadableError("the profile file's header lacks keys: grid, newest_event, resolution, buckets")
+    except (orjson.JSONDecodeError, AttributeError) as error:
+        raise UnreadableError("the profile file's header is not a JSON object") from error
+    return header, begin + 4 + size

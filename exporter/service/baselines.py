@@ -1,0 +1,283 @@
+"""Baselines of a running exporter: made from rows, a past window or an artifact, activated, deleted."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from exporter.baseline import BuiltBaseline, build, grid_of, read_artifact, resolved_schema, write_artifact
+from exporter.batch import Batch, Codes, validate_batch
+from exporter.clock import Clock
+from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
+from exporter.profiles import Grid, Profile, encode
+from exporter.service.answers import Answer, Request, once
+from exporter.service.batches import RAW_ARRIVAL, RAW_EVENT_TIME, bin_counters
+from exporter.service.lane import Lane
+from exporter.service.profiling import merged, outcome_deltas, row_deltas
+from exporter.store import Commit, Delta, Store, StoredBaseline
+from exporter.windows import Span
+
+
+class BaselineService:
+    """Makes and keeps the baselines of one exporter; safe to call from many threads."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def describe(baseline: StoredBaseline) -> dict[str, Any]:
+        return {
+            "id": baseline.id,
+            "model": baseline.model,
+            "version": baseline.version,
+            "grid": baseline.grid_id,
+            "created": baseline.created,
+            "rows": baseline.rows,
+            "source": baseline.source,
+            "provisional": baseline.provisional,
+            "active": baseline.active,
+            "period": list(baseline.period) if baseline.period else None,
+            "buckets": len(baseline.buckets),
+        }
+
+    def get(self, lane: Lane, baseline_id: str) -> StoredBaseline:
+        with lane.lock:
+            baseline = lane.baselines.get(baseline_id)
+        if baseline is None:
+            raise NotFoundError(f"model {lane.name!r} has no baseline {baseline_id!r}")
+        return baseline
+
+    def artifact(self, lane: Lane, baseline_id: str) -> bytes:
+        baseline = self.get(lane, baseline_id)
+        return write_artifact(
+            self.describe(baseline), lane.grids[baseline.grid_id].to_bytes(), baseline.profile
+        )
+
+    # -- creating ----------------------------------------------------------------------------------
+
+    def from_rows(
+        self, lane: Lane, table: pa.Table, version: str | None, request: Request, *, activate: bool, regrid: bool
+    ) -> Answer:
+        with once(self._store, lane, request) as earlier:
+            if earlier is not None:
+                return earlier
+            now = self._clock.time()
+            batch = validate_batch(
+                table, lane.configured_schema, now=now, future_tolerance=lane.config.future_tolerance
+            )
+            with lane.gate.exclusive():
+                grid = lane.grid
+                if grid is None or regrid:
+                    schema = resolved_schema(lane.configured_schema, batch)
+                    grid = grid_of(replace_schema(batch, schema, now), class_cap=lane.config.classes)
+                batch = replace_schema(batch, grid.schema, now)
+                built = build(grid, batch, batch.outcomes.label, resolution=self._resolution(lane))
+                stored = self._stored(lane, built, version, batch.rows, "rows", now, active=activate)
+                return self._keep(lane, stored, grid, request, warnings=batch.warnings)
+
+    def from_period(
+        self, lane: Lane, period: tuple[float, float], version: str | None, request: Request, *, activate: bool
+    ) -> Answer:
+        """Promote what came between two event times."""
+        with once(self._store, lane, request) as earlier:
+            if earlier is not None:
+                return earlier
+            with lane.gate.exclusive():
+                if lane.grid is None:
+                    raise ConflictError("there is no past window to promote: no grid exists yet", code="no_grid")
+                total = Profile.empty(lane.grid)
+                for name, state in lane.versions.items():
+                    if state.whole is not None and version in (None, name):
+                        total.add(state.whole.merged(Span(*period)))
+                if not total.rows:
+                    raise UnusableBatchError("no rows are kept between `from` and `to`; choose a span with data")
+                built = BuiltBaseline(lane.grid, total, ())
+                stored = self._stored(
+                    lane, built, version, total.rows, "window", self._clock.time(), active=activate, period=period
+                )
+                return self._keep(lane, stored, lane.grid, request)
+
+    def from_artifact(
+        self, lane: Lane, data: bytes, version: str | None, request: Request, *, activate: bool, regrid: bool
+    ) -> Answer:
+        """Import an exported baseline; it brings its grid where the model has none."""
+        with once(self._store, lane, request) as earlier:
+            if earlier is not None:
+                return earlier
+            header, grid, profile = read_artifact(data)
+            with lane.gate.exclusive():
+                if lane.grid is not None and grid.id != lane.grid.id and not regrid:
+                    raise ConflictError(
+                        f"the artifact is on grid {grid.id}, the model on grid {lane.grid.id}; "
+                        "add ?regrid=true to move the model to the artifact's grid (its windows start anew)",
+                        code="other_grid",
+                    )
+                built = BuiltBaseline(grid, profile, ())
+                wanted = version if version is not None else header.get("version")
+                stored = self._stored(
+                    lane, built, wanted, profile.rows, "artifact", self._clock.time(), active=activate
+                )
+                return self._keep(lane, stored, grid, request)
+
+    def make_provisional(self, lane: Lane) -> None:
+        """The first rows become a provisional baseline, once there are enough."""
+        with lane.gate.exclusive():
+            if lane.grid is not None or lane.raw_rows < lane.config.baseline.rows:
+                return
+            now = self._clock.time()
+            tables = [read_raw(data) for _, data in lane.raw]
+            first = pa.concat_tables(tables, promote_options="permissive").slice(0, lane.config.baseline.rows)
+            batch = validate_raw(first, lane.configured_schema)
+            schema = resolved_schema(lane.configured_schema, batch)
+            batch = validate_raw(first, schema)
+            grid = grid_of(batch, class_cap=lane.config.classes)
+            labels = self._known_labels(lane, batch, None)
+            built = build(grid, batch, labels, resolution=self._resolution(lane))
+            stored = self._stored(lane, built, None, batch.rows, "first_rows", now, active=True, provisional=True)
+            self._keep(lane, stored, grid, Request("baselines", None, ""))
+
+    def _keep(
+        self, lane: Lane, stored: StoredBaseline, grid: Grid, request: Request, warnings: Sequence[str] = ()
+    ) -> Answer:
+        """Commit a baseline, with its grid and the rows that waited for one; the gate is closed."""
+        body = {**self.describe(stored), "warnings": list(warnings), "duplicate": False}
+        answer = Answer(201, body)
+        commit = Commit(model=lane.name, answer=request.answered(answer, stored.created), baseline=stored)
+        new_grid = lane.grid is None or lane.grid.id != grid.id
+        if new_grid:
+            commit.grid = (grid.id, grid.to_bytes())
+            commit.drop_rows = True
+            commit.deltas = [delta for version, data in lane.raw for delta in self._raw_deltas(lane, grid, version, data)]
+            commit.state = {("grid_created", grid.id): stored.created, **lane.class_codes()}
+            for version in {version for version, _ in lane.raw}:
+                mine = [delta for delta in commit.deltas if delta.version == version]
+                commit.counters |= bin_counters(grid, merged(mine, grid), version, lane.binned_columns(grid))
+        self._store.submit(commit).result()
+        with lane.lock:
+            if new_grid:
+                lane.adopt_grid(grid)
+            lane.baselines[stored.id] = stored
+            if stored.active:
+                lane.only_active(stored)
+            lane.apply(commit.deltas)
+            lane.count(commit.counters)
+            lane.state |= commit.state
+            lane.dirty = True
+        return answer
+
+    def _stored(
+        self,
+        lane: Lane,
+        built: BuiltBaseline,
+        version: str | None,
+        rows: int,
+        source: str,
+        now: float,
+        *,
+        active: bool,
+        provisional: bool = False,
+        period: tuple[float, float] | None = None,
+    ) -> StoredBaseline:
+        return StoredBaseline(
+            id=uuid.uuid4().hex[:12],
+            model=lane.name,
+            version=version,
+            grid_id=built.grid.id,
+            created=now,
+            rows=rows,
+            source=source,
+            provisional=provisional,
+            active=active,
+            period=period,
+            profile=encode(built.profile),
+            buckets=built.buckets,
+        )
+
+    @staticmethod
+    def _resolution(lane: Lane) -> float | None:
+        return lane.resolution if lane.schema.timestamp is not None else None
+
+    def _raw_deltas(self, lane: Lane, grid: Grid, version: str, data: bytes) -> list[Delta]:
+        table = read_raw(data)
+        batch = validate_raw(table, grid.schema)
+        arrival = float(table[RAW_ARRIVAL][0].as_py())
+        deltas = row_deltas(
+            grid, batch, version, lane.segments, resolution=lane.resolution, arrival=arrival, threads=2
+        )
+        labels = self._known_labels(lane, batch, version)
+        if labels is not None:
+            outcomes = replace(batch.outcomes, label=labels)
+            deltas += outcome_deltas(
+                grid, outcomes, batch.event_time, batch.segments, version, lane.segments, resolution=lane.resolution
+            )
+        return deltas
+
+    @staticmethod
+    def _known_labels(lane: Lane, batch: Batch, version: str | None) -> Codes | None:
+        """Labels of raw rows: those joined by id, or those in the rows where there is no id."""
+        if batch.ids is None:
+            return batch.outcomes.label
+        with lane.lock:
+            matches = lane.index.find(lane.index.hash_ids(batch.ids))
+            values = lane.index.labels_of(matches.slot)
+            mine = ~np.isnan(values)
+            if version is not None:
+                names = np.array(list(lane.index.versions))
+                mine &= names[matches.version_code] == version
+            known = np.full(batch.rows, np.nan)
+            known[matches.query[mine]] = values[mine]
+        return None if np.isnan(known).all() else lane.labels.decode(known)
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    def activate(self, lane: Lane, baseline_id: str) -> Answer:
+        baseline = self.get(lane, baseline_id)
+        with lane.gate.exclusive():
+            if lane.grid is not None and baseline.grid_id != lane.grid.id:
+                raise ConflictError(
+                    f"baseline {baseline_id!r} is on an earlier grid; import it with ?regrid=true to go back to it",
+                    code="other_grid",
+                )
+            self._store.activate_baseline(lane.name, baseline_id)
+            with lane.lock:
+                lane.baselines[baseline_id] = replace(baseline, active=True)
+                lane.only_active(lane.baselines[baseline_id])
+                lane.dirty = True
+        return Answer(200, self.describe(lane.baselines[baseline_id]))
+
+    def delete(self, lane: Lane, baseline_id: str) -> Answer:
+        baseline = self.get(lane, baseline_id)
+        with lane.gate.exclusive():
+            self._store.delete_baseline(lane.name, baseline_id)
+            with lane.lock:
+                lane.forget_baseline(baseline_id)
+                lane.dirty = True
+        return Answer(200, {"id": baseline.id, "deleted": True})
+
+
+def replace_schema(batch: Batch, schema: Any, now: float) -> Batch:
+    """The batch read again with the columns of another schema, when they differ."""
+    if batch.schema == schema:
+        return batch
+    again = validate_batch(batch.table, schema, now=now, future_tolerance=float("inf"))
+    return replace(again, warnings=batch.warnings)
+
+
+def read_raw(data: bytes) -> pa.Table:
+    with pa.ipc.open_stream(data) as reader:
+        return reader.read_all()
+
+
+def validate_raw(table: pa.Table, schema: Any) -> Batch:
+    """Rows that were kept before a grid existed, with the event time they had on arrival."""
+    timed = replace(schema, timestamp=RAW_EVENT_TIME)
+    batch = validate_batch(table, timed, now=0.0, future_tolerance=float("inf"))
+    return replace(batch, schema=schema, warnings=())

@@ -1,0 +1,101 @@
+"""What happens by itself: stale models, expiry, compaction and the exporter's own gauges."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from exporter.clock import Clock
+from exporter.service.evaluator import Evaluator
+from exporter.service.lane import Lane
+from exporter.service.publisher import Publisher
+from exporter.service.telemetry import Telemetry
+from exporter.store import Store
+
+log = logging.getLogger(__name__)
+
+SECONDS_PER_DAY = 86_400
+TICK_SECONDS = 1.0
+EXPIRE_EVERY_SECONDS = 60.0
+
+
+class Housekeeping:
+    """One thread that looks after the store and the snapshot once a second."""
+
+    def __init__(
+        self,
+        lanes: Mapping[str, Lane],
+        store: Store,
+        clock: Clock,
+        telemetry: Telemetry,
+        publisher: Publisher,
+        evaluator: Evaluator,
+    ) -> None:
+        self._lanes = lanes
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+        self._publisher = publisher
+        self._evaluator = evaluator
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._expired_at = 0.0
+        self._transactions = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while not self._stop.wait(TICK_SECONDS):
+            try:
+                self.tick()
+            except Exception:
+                log.exception("housekeeping failed; it is tried again")
+                self._telemetry.errors.labels("", "housekeeping").inc()
+
+    def tick(self) -> None:
+        """Do what is due."""
+        now = self._clock.time()
+        for lane in list(self._lanes.values()):
+            self._publisher.check_stale(lane, now)
+        if not 0 <= now - self._expired_at < EXPIRE_EVERY_SECONDS:
+            self._expired_at = now
+            for lane in list(self._lanes.values()):
+                self.expire(lane, now)
+        self._measure()
+        self._publisher.publish()
+
+    def expire(self, lane: Lane, now: float) -> None:
+        """Drop what nobody can ask for any more, and merge small rows of the store."""
+        with lane.lock:
+            watermarks = [state.watermark for state in lane.versions.values() if state.watermark is not None]
+            if watermarks:
+                oldest = min(watermarks)
+                before_day = int((oldest - lane.config.label_horizon) // SECONDS_PER_DAY)
+                lane.index.expire_days(before_day)
+        if watermarks:
+            self._store.expire(
+                lane.name,
+                before_bucket=int(oldest - lane.retention_seconds),
+                before_day=before_day,
+                answers_before=now - lane.config.idempotency_retention,
+            )
+        self._store.compact(lane.name)
+
+    def _measure(self) -> None:
+        telemetry = self._telemetry
+        telemetry.store_bytes.set(self._store.size_bytes())
+        if self._store.transactions != self._transactions:
+            self._transactions = self._store.transactions
+            telemetry.last_commit.set(self._clock.time())
+        telemetry.evaluation_queue.set(self._evaluator.queue)
+        for lane in list(self._lanes.values()):
+            telemetry.pending_predictions.labels(lane.name).set(lane.index.pending)
+            telemetry.held_labels.labels(lane.name).set(lane.index.held)
+            telemetry.index_bytes.labels(lane.name).set(lane.index.memory_bytes)

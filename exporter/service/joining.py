@@ -1,0 +1,148 @@
+"""Labels to predictions: which are new, repeated or corrected, and what that changes in the profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exporter.service.lane import Lane
+from exporter.service.payload import outcomes_of
+from exporter.service.profiling import outcome_deltas
+from exporter.store import Delta, PredictionIndex
+
+Hashes = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Join:
+    """What labels meet in the index. `matched`, `pending`, `duplicates` and `corrected` count labels."""
+
+    matches: Any
+    old: Floats
+    new: Floats
+    changed: NDArray[np.bool_]
+    """Of the matches: those whose label is new or another than before."""
+    arrival: float
+    matched: int
+    pending: int
+    duplicates: int
+    corrected: int
+    held: tuple[Hashes, Floats] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0)))
+
+    def chunks(self) -> list[int]:
+        """Ids of the chunks whose payload is needed."""
+        return [int(chunk) for chunk in np.unique(self.matches.chunk[self.changed])]
+
+    def mark(self, index: PredictionIndex) -> None:
+        index.set_labels(self.matches.slot[self.changed], self.new[self.changed])
+        index.hold(self.held[0], self.held[1], self.arrival)
+
+    def unmark(self, index: PredictionIndex) -> None:
+        """Take the marks back, when the commit failed."""
+        index.set_labels(self.matches.slot[self.changed], self.old[self.changed])
+        index.take_held(self.held[0])
+
+
+def last_of_each(hashes: Hashes, values: Floats) -> tuple[Hashes, Floats, int]:
+    """The last label of every id, in order, and how many came before it in the same request."""
+    _, reversed_first = np.unique(hashes[::-1], return_index=True)
+    kept = np.sort(hashes.size - 1 - reversed_first)
+    return hashes[kept], values[kept], int(hashes.size - kept.size)
+
+
+def join(index: PredictionIndex, hashes: Hashes, values: Floats, arrival: float) -> Join:
+    """Look labels up; changes nothing. The hashes are distinct."""
+    matches = index.find(hashes)
+    old = index.labels_of(matches.slot)
+    new = values[matches.query]
+    fresh = np.isnan(old)
+    changed = fresh | (old != new)
+    per_label = np.zeros(hashes.size, dtype=np.int8)  # 0 no prediction, 1 same as before, 2 corrected, 3 new
+    np.maximum.at(per_label, matches.query, np.where(fresh, 3, np.where(changed, 2, 1)).astype(np.int8))
+    waiting = np.flatnonzero(per_label == 0)
+    already = np.array([index.held_label(int(hashes[position])) for position in waiting], dtype=object)
+    repeated = np.array(
+        [earlier is not None and earlier == values[position] for earlier, position in zip(already, waiting, strict=True)],
+        dtype=bool,
+    )
+    corrected_early = int(sum(earlier is not None for earlier in already) - repeated.sum())
+    new_waiting = waiting[~repeated] if waiting.size else waiting
+    return Join(
+        matches=matches,
+        old=old,
+        new=new,
+        changed=changed,
+        arrival=arrival,
+        matched=int(np.count_nonzero(per_label == 3)),
+        pending=int(new_waiting.size) - corrected_early,
+        duplicates=int(np.count_nonzero(per_label == 1) + repeated.sum()),
+        corrected=int(np.count_nonzero(per_label == 2)) + corrected_early,
+        held=(hashes[new_waiting], values[new_waiting]),
+    )
+
+
+def join_deltas(
+    lane: Lane, joined: Join, payloads: Mapping[int, pa.RecordBatch], version_names: Mapping[int, str]
+) -> tuple[list[Delta], dict[str, int]]:
+    """The profile deltas of a join, and newly labelled rows by version.
+
+    A corrected label is taken back with its old value and counted with the new one.
+    """
+    deltas: list[Delta] = []
+    labeled: dict[str, int] = {}
+    grid = lane.grid
+    matches = joined.matches
+    for code in np.unique(matches.version_code[joined.changed]):
+        version = version_names[int(code)]
+        chosen = np.flatnonzero(joined.changed & (matches.version_code == code))
+        fresh = np.isnan(joined.old[chosen])
+        labeled[version] = int(fresh.sum())
+        if grid is None:
+            continue
+        rows = gather(payloads, matches.chunk[chosen], matches.row[chosen])
+        event_time = rows["event_time"].to_numpy()
+        segments = {
+            column: rows[f"segment_{position}"].combine_chunks()
+            for position, column in enumerate(lane.segments.columns)
+            if f"segment_{position}" in rows.schema.names
+        }
+        for sign, selected, values in ((-1, ~fresh, joined.old), (1, np.ones(chosen.size, bool), joined.new)):
+            positions = np.flatnonzero(selected)
+            if not positions.size:
+                continue
+            labels = lane.labels.decode(values[chosen[positions]])
+            outcomes = outcomes_of(
+                rows.take(pa.array(positions)), lane.schema, labels, np.full(positions.size, joined.arrival)
+            )
+            deltas += outcome_deltas(
+                grid,
+                outcomes,
+                event_time[positions],
+                {column: array.take(pa.array(positions)) for column, array in segments.items()},
+                version,
+                lane.segments,
+                resolution=lane.resolution,
+                sign=sign,
+            )
+    return deltas, labeled
+
+
+def gather(payloads: Mapping[int, pa.RecordBatch], chunk: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Table:
+    """Rows of several chunks in the order asked for."""
+    ids = np.unique(chunk)
+    tables, order = [], []
+    for chunk_id in ids:
+        positions = np.flatnonzero(chunk == chunk_id)
+        tables.append(pa.Table.from_batches([payloads[int(chunk_id)].take(pa.array(row[positions]))]))
+        order.append(positions)
+    together = pa.concat_tables(tables, promote_options="default")
+    back = np.empty(chunk.size, dtype=np.int64)
+    back[np.concatenate(order)] = np.arange(chunk.size)
+    return together.take(pa.array(back)).combine_chunks()
+

@@ -1,0 +1,115 @@
+"""Labels that come after their predictions: joined by id, committed, then counted in the windows."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+
+import numpy as np
+import pyarrow as pa
+
+from exporter.batch import LabelBatch, validate_labels
+from exporter.clock import Clock
+from exporter.errors import UnusableBatchError
+from exporter.service.answers import Answer, Request, once
+from exporter.service.joining import Join, join, join_deltas, last_of_each
+from exporter.service.lane import Lane
+from exporter.store import Commit, LabelChunk, Store
+from exporter.store.records import NOT_JOINED
+
+
+class LabelIngestion:
+    """Takes labels of one exporter; safe to call from many threads."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def ingest(self, lane: Lane, table: pa.Table, request: Request) -> Answer:
+        """Blocks until the labels are durable, then answers 202 with what became of them.
+
+        `matched` labels met a prediction, `pending` ones wait for theirs, `duplicates` say again what is known,
+        `corrected` ones replace an earlier label (the last wins).
+        """
+        if lane.schema.id is None:
+            raise UnusableBatchError(
+                f"labels are joined by id, and model {lane.name!r} has no `columns.id`; push labels with the rows"
+            )
+        with once(self._store, lane, request) as earlier:
+            if earlier is not None:
+                return earlier
+            arrival = self._clock.time()
+            batch = validate_labels(table, lane.schema)
+            with lane.gate.shared():
+                return self._take(lane, batch, request, arrival)
+
+    def _take(self, lane: Lane, batch: LabelBatch, request: Request, arrival: float) -> Answer:
+        hashes = lane.index.hash_ids(batch.ids)
+        while True:
+            with lane.lock:
+                distinct, values, repeated = last_of_each(hashes, lane.labels.encode(batch.label))
+                joined = join(lane.index, distinct, values, arrival)
+                flights = self._flights(lane, joined)
+                if not flights:
+                    joined.mark(lane.index)
+                    break
+            wait_for(flights)
+        try:
+            commit, answer = self._commit(lane, joined, batch, (distinct, values), repeated, request, arrival)
+            self._store.submit(commit).result()
+        except BaseException:
+            with lane.lock:
+                joined.unmark(lane.index)
+            raise
+        with lane.lock:
+            lane.apply(commit.deltas)
+            lane.count(commit.counters)
+            lane.state |= commit.state
+            lane.dirty = True
+        return answer
+
+    @staticmethod
+    def _flights(lane: Lane, joined: Join) -> list[Future[None]]:
+        """Commits under way of predictions that these labels belong to: they must land first."""
+        return [lane.in_flight[chunk] for chunk in joined.chunks() if chunk in lane.in_flight]
+
+    def _commit(
+        self,
+        lane: Lane,
+        joined: Join,
+        batch: LabelBatch,
+        labels: tuple[np.ndarray, np.ndarray],
+        repeated: int,
+        request: Request,
+        arrival: float,
+    ) -> tuple[Commit, Answer]:
+        payloads = self._store.payloads(lane.name, joined.chunks()) if joined.changed.any() else {}
+        names = dict(enumerate(lane.index.versions))
+        deltas, labeled = join_deltas(lane, joined, payloads, names)
+        answer = Answer(
+            202,
+            {
+                "rows": batch.received,
+                "accepted": int(labels[0].size) + repeated,
+                "rejected": batch.received - int(labels[0].size) - repeated,
+                "reasons": dict(batch.rejected),
+                "matched": joined.matched,
+                "pending": joined.pending,
+                "duplicates": joined.duplicates + repeated,
+                "corrected": joined.corrected,
+                "warnings": list(batch.warnings),
+                "duplicate": False,
+            },
+        )
+        days = np.full(labels[0].size, NOT_JOINED, dtype=np.int32)
+        np.maximum.at(days, joined.matches.query, joined.matches.day.astype(np.int32))
+        commit = Commit(
+            model=lane.name,
+            deltas=deltas,
+            answer=request.answered(answer, arrival),
+            labels=LabelChunk(*labels, arrival=arrival, days=days),
+        )
+        commit.counters = {("labels", version): count for version, count in labeled.items()}
+        commit.state = {("last_label", version): arrival for version in labeled}
+        commit.state |= lane.class_codes()
+        return commit, answer

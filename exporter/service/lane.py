@@ -1,0 +1,201 @@
+"""One model's state in memory: what ingestion writes and evaluation reads, under one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, fields, replace
+
+from exporter.config import ModelConfig
+from exporter.evaluation import Reference
+from exporter.profiles import Grid, Profile, decode
+from exporter.results import Evaluation
+from exporter.rules import RuleSet
+from exporter.schema import Role, Schema
+from exporter.service.gate import Gate
+from exporter.service.payload import SEGMENT_SEPARATOR, LabelCodes
+from exporter.service.profiling import SegmentValues
+from exporter.store import Delta, PredictionIndex, StoredBaseline
+from exporter.windows import ProfileSeries
+
+EvaluationKey = tuple[str, str, tuple[str, str] | None]
+"""(version, window, segment)."""
+
+
+@dataclass
+class VersionState:
+    """One version of a model: its watermark and its profiles in time."""
+
+    name: str
+    watermark: float | None = None
+    series: dict[str, ProfileSeries] = field(default_factory=dict)
+    """By segment key; "" is the whole."""
+
+    @property
+    def whole(self) -> ProfileSeries | None:
+        return self.series.get("")
+
+
+@dataclass
+class Lane:
+    """The state of one model. Whoever reads or writes it holds `lock`."""
+
+    name: str
+    config: ModelConfig
+    configured_schema: Schema
+    schema: Schema
+    """As configured, with the features of the grid once there is one."""
+    rules: RuleSet
+    index: PredictionIndex
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    grids: dict[str, Grid] = field(default_factory=dict)
+    grid: Grid | None = None
+    versions: dict[str, VersionState] = field(default_factory=dict)
+    baselines: dict[str, StoredBaseline] = field(default_factory=dict)
+    counters: defaultdict[tuple[str, ...], float] = field(default_factory=lambda: defaultdict(float))
+    state: dict[tuple[str, ...], float] = field(default_factory=dict)
+    segments: SegmentValues = field(init=False)
+    labels: LabelCodes = field(init=False)
+    gate: Gate = field(default_factory=Gate)
+    raw: list[tuple[str, bytes]] = field(default_factory=list)
+    raw_rows: int = 0
+    """Rows kept as they came, because no grid exists yet."""
+    in_progress: set[tuple[str, str]] = field(default_factory=set)
+    in_flight: dict[int, Future[None]] = field(default_factory=dict)
+    """Prediction chunks whose commit is under way, by chunk id."""
+    evaluations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    """Rules and metrics that failed, with the reason."""
+    references: dict[str, Reference] = field(default_factory=dict)
+    """Metrics of each baseline, by its id; computed once."""
+    drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
+    """(version, window, column) to the event time since which its drift verdict stands."""
+    dirty: bool = True
+    evaluated_at: float = 0.0
+    _announced: dict[str, float] = field(default_factory=dict)
+    _decoded: dict[str, Profile] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.segments = SegmentValues(self.config.segments)
+        self.labels = LabelCodes(self.schema.task)
+
+    def become(self, other: Lane) -> None:
+        """Take over the state of another lane; who waits at this one's gate goes on with the new state."""
+        for entry in fields(self):
+            if entry.name not in ("lock", "gate", "in_progress"):
+                setattr(self, entry.name, getattr(other, entry.name))
+
+    @property
+    def resolution(self) -> float:
+        return self.config.resolution
+
+    @property
+    def retention_seconds(self) -> float:
+        """How long before the watermark buckets are kept: labels may still come for all of it."""
+        longest = max(window.seconds for window in self.config.windows)
+        return max(longest, self.config.lateness) + self.config.label_horizon
+
+    def version(self, name: str) -> VersionState:
+        return self.versions.setdefault(name, VersionState(name))
+
+    def series(self, version: str, segment: str) -> ProfileSeries:
+        """The series of a version or segment, made when it is first asked for; a grid must exist."""
+        state = self.version(version)
+        if segment not in state.series:
+            if self.grid is None:
+                raise AssertionError("a series needs a grid")
+            windows = {window.name: window.seconds for window in self.config.windows}
+            state.series[segment] = ProfileSeries(self.grid, self.resolution, windows)
+        return state.series[segment]
+
+    def announce(self, version: str, newest_event: float) -> dict[tuple[str, ...], float]:
+        """The watermark to commit for rows up to `newest_event`; never goes back, whatever lands first."""
+        newest = max(newest_event, self._announced.get(version, newest_event))
+        watermark = self.version(version).watermark
+        self._announced[version] = newest if watermark is None else max(newest, watermark)
+        return {("watermark", version): self._announced[version], **self.class_codes()}
+
+    def class_codes(self) -> dict[tuple[str, ...], float]:
+        """The table of classes as it is stored; see :class:`LabelCodes`."""
+        return {("class", name): float(code) for code, name in enumerate(self.labels.classes)}
+
+    def keep_raw(self, version: str, rows: Iterable[tuple[str, bytes]], count: int) -> None:
+        """Remember rows that wait for the first grid."""
+        self.raw.extend(rows)
+        self.raw_rows += count
+        self.version(version)
+
+    def binned_columns(self, grid: Grid | None = None) -> list[str]:
+        """Columns with per-bin counters: prediction, score and the first features, as configured."""
+        grid = grid or self.grid
+        if grid is None:
+            return []
+        columns = grid.columns.values()
+        features = [column.name for column in columns if column.role is Role.FEATURE]
+        others = [column.name for column in columns if column.role in (Role.PREDICTION, Role.SCORE)]
+        return others + features[: self.config.bins.features]
+
+    def note_rule_failures(self, failures: Mapping[str, str]) -> None:
+        """Remember which rules cannot be evaluated, and why, until they can."""
+        with self.lock:
+            self.failures = dict(failures)
+
+    def apply(self, deltas: Iterable[Delta]) -> None:
+        """Add what was committed to the windows."""
+        for delta in deltas:
+            self.series(delta.version, delta.segment).add(delta.bucket, delta.profile)
+
+    def count(self, increments: Mapping[tuple[str, ...], float]) -> None:
+        for key, amount in increments.items():
+            self.counters[key] += amount
+
+    def advance(self, version: str, newest_event: float) -> None:
+        """Move the watermark of a version forward, never back, and drop what nobody can ask for any more."""
+        state = self.version(version)
+        if state.watermark is None or newest_event > state.watermark:
+            state.watermark = newest_event
+            for series in state.series.values():
+                series.expire(newest_event - self.retention_seconds)
+
+    def adopt_grid(self, grid: Grid) -> None:
+        """Count on this grid from now on; windows on another grid cannot be compared and start anew."""
+        self.grid = self.grids[grid.id] = grid
+        if grid.schema.features is not None:
+            self.schema = self.configured_schema.with_features(grid.schema.features)
+        self.raw.clear()
+        self.raw_rows = 0
+        for state in self.versions.values():
+            state.series.clear()
+
+    def only_active(self, active: StoredBaseline) -> None:
+        """One active baseline for each version and one for all the others."""
+        for baseline in list(self.baselines.values()):
+            if baseline.active and baseline.version == active.version and baseline.id != active.id:
+                self.baselines[baseline.id] = replace(baseline, active=False)
+
+    def active_baseline(self, version: str) -> StoredBaseline | None:
+        """The version's own baseline when it has an active one, else the active one for all versions."""
+        active = [baseline for baseline in self.baselines.values() if baseline.active]
+        own = [baseline for baseline in active if baseline.version == version]
+        shared = [baseline for baseline in active if baseline.version is None]
+        candidates = own or shared
+        return max(candidates, key=lambda baseline: baseline.created) if candidates else None
+
+    def baseline_profile(self, baseline: StoredBaseline) -> Profile:
+        if baseline.id not in self._decoded:
+            self._decoded[baseline.id] = decode(baseline.profile, self.grids[baseline.grid_id])
+        return self._decoded[baseline.id]
+
+    def forget_baseline(self, baseline_id: str) -> None:
+        self.baselines.pop(baseline_id, None)
+        self._decoded.pop(baseline_id, None)
+
+
+def split_segment(key: str) -> tuple[str, str] | None:
+    """(column, value) of a segment key; None for the whole."""
+    if not key:
+        return None
+    column, value = key.split(SEGMENT_SEPARATOR, 1)
+    return column, value

@@ -1,0 +1,118 @@
+"""What is kept of each prediction until its label comes, and how the two become outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exporter.batch import MISSING_CODE, Batch, Codes, Outcomes
+from exporter.schema import Schema, Task
+
+SEGMENT_SEPARATOR = "\x1f"
+"""Between column and value in a segment's key; control characters are not allowed in either."""
+
+
+def segment_key(column: str, value: str) -> str:
+    return f"{column}{SEGMENT_SEPARATOR}{value}"
+
+
+def payload_of(batch: Batch) -> pa.RecordBatch:
+    """One row a prediction: event time, prediction, scores and segment values."""
+    outcomes = batch.outcomes
+    columns: dict[str, pa.Array] = {
+        "event_time": pa.array(batch.event_time),
+        "prediction": _stored(outcomes.prediction),
+    }
+    for position, score in enumerate(_score_columns(outcomes.score)):
+        columns[f"score_{position}"] = pa.array(score)
+    for position, values in enumerate(batch.segments.values()):
+        columns[f"segment_{position}"] = values.dictionary_decode()
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _stored(codes: Codes) -> pa.Array:
+    return codes.dictionary_decode() if isinstance(codes, pa.DictionaryArray) else pa.array(codes)
+
+
+def _score_columns(score: NDArray[np.float64] | None) -> Sequence[NDArray[np.float64]]:
+    if score is None:
+        return []
+    return [score] if score.ndim == 1 else [np.ascontiguousarray(column) for column in score.T]
+
+
+def outcomes_of(
+    payload: pa.RecordBatch | pa.Table, schema: Schema, labels: Codes, arrival: NDArray[np.float64]
+) -> Outcomes:
+    """Stored predictions with the labels that came for them, row by row."""
+    event_time = _numpy(payload["event_time"])
+    prediction = payload["prediction"]
+    if isinstance(prediction, pa.ChunkedArray):
+        prediction = prediction.combine_chunks()
+    scores = [_numpy(payload[name]) for name in payload.schema.names if name.startswith("score_")]
+    score = None
+    if scores:
+        score = scores[0] if schema.task is Task.BINARY else np.column_stack(scores)
+    return Outcomes(
+        task=schema.task,
+        prediction=prediction.dictionary_encode()
+        if schema.task is Task.MULTICLASS
+        else prediction.to_numpy(zero_copy_only=False),
+        score=score,
+        label=labels,
+        delay_seconds=arrival - event_time,
+    )
+
+
+def _numpy(array: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    if isinstance(array, pa.ChunkedArray):
+        return np.asarray(array.to_numpy(), dtype=np.float64)
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+class LabelCodes:
+    """Labels as the float64 numbers that the store keeps, and back.
+
+    Binary: 0 or 1; regression: the value; multiclass: the position in a table of classes that only grows, so
+    that a stored code keeps its meaning.
+    """
+
+    def __init__(self, task: Task, classes: Sequence[str] = ()) -> None:
+        self.task = task
+        self._classes = list(classes)
+        self._position = {name: code for code, name in enumerate(self._classes)}
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self._classes)
+
+    def encode(self, labels: Codes) -> NDArray[np.float64]:
+        """NaN where a label is missing."""
+        if isinstance(labels, pa.DictionaryArray):
+            table = np.array([self._code(name) for name in labels.dictionary.to_pylist()] or [np.nan])
+            codes = labels.indices.fill_null(MISSING_CODE).to_numpy(zero_copy_only=False)
+            return np.where(codes == MISSING_CODE, np.nan, table[codes])
+        values = np.asarray(labels, dtype=np.float64)
+        if self.task is Task.BINARY:
+            return np.where(values == MISSING_CODE, np.nan, values)
+        return values
+
+    def _code(self, name: str | None) -> float:
+        if name is None:
+            return float("nan")
+        if name not in self._position:
+            self._position[name] = len(self._classes)
+            self._classes.append(name)
+        return float(self._position[name])
+
+    def decode(self, values: NDArray[np.float64]) -> Codes:
+        if self.task is Task.MULTICLASS:
+            codes = np.where(np.isnan(values), MISSING_CODE, values).astype(np.int32)
+            return pa.DictionaryArray.from_arrays(
+                pa.array(codes, mask=codes == MISSING_CODE), pa.array(self._classes, pa.string())
+            )
+        if self.task is Task.BINARY:
+            return np.where(np.isnan(values), MISSING_CODE, values).astype(np.int8)
+        return values

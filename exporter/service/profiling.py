@@ -1,0 +1,134 @@
+"""Rows and outcomes to profile deltas by version, segment and bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from exporter.batch import Batch, Outcomes
+from exporter.profiles import Grid, Profile, profile_outcomes, profile_rows
+from exporter.service.payload import segment_key
+from exporter.store import Delta
+from exporter.windows import bucket_starts
+
+Tallies = Mapping[tuple[str, ...], int]
+
+MAX_SEGMENT_VALUES = 20
+"""Values of one segment column that get profiles of their own; later ones count in the whole only."""
+
+
+class SegmentValues:
+    """The values of each segment column that are followed, in order of arrival."""
+
+    def __init__(self, columns: Sequence[str], known: Sequence[tuple[str, str]] = ()) -> None:
+        self._values: dict[str, list[str]] = {column: [] for column in columns}
+        for column, value in known:
+            self.follow(column, value)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self._values)
+
+    def follow(self, column: str, value: str) -> bool:
+        """Whether this value has a profile of its own; a new one gets it while there is room."""
+        values = self._values.get(column)
+        if values is None:
+            return False
+        if value in values:
+            return True
+        if len(values) >= MAX_SEGMENT_VALUES or not value or len(value) > 200 or not value.isprintable():
+            return False
+        values.append(value)
+        return True
+
+
+def by_bucket(event_time: NDArray[np.float64], resolution: float) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """(bucket start, positions of its rows), oldest bucket first."""
+    starts = bucket_starts(event_time, resolution)
+    if starts.size and starts.min() == starts.max():
+        yield int(starts[0]), np.arange(starts.size)
+        return
+    order = np.argsort(starts, kind="stable")
+    cuts = np.flatnonzero(np.diff(starts[order])) + 1
+    for positions in np.split(order, cuts):
+        if positions.size:
+            yield int(starts[positions[0]]), positions
+
+
+def by_value(values: pa.DictionaryArray | pa.Array) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    """(value, positions of its rows) of a segment column; missing values belong to no segment."""
+    encoded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    for code, value in enumerate(encoded.dictionary.to_pylist()):
+        positions = np.flatnonzero(codes == code)
+        if positions.size and value is not None:
+            yield value, positions
+
+
+def row_deltas(
+    grid: Grid, batch: Batch, version: str, segments: SegmentValues, *, resolution: float, arrival: float, threads: int
+) -> list[Delta]:
+    """Profiles of a batch's features, predictions and scores."""
+    deltas = []
+    for bucket, positions in by_bucket(batch.event_time, resolution):
+        part = batch if positions.size == batch.rows else batch.take(positions)
+        deltas.append(
+            Delta(version, "", bucket, profile_rows(grid, part, threads=threads, arrival=arrival))
+        )
+        for column in segments.columns:
+            for value, rows in by_value(part.segments[column]):
+                if segments.follow(column, value):
+                    profile = profile_rows(grid, part.take(rows), threads=threads, arrival=arrival)
+                    deltas.append(Delta(version, segment_key(column, value), bucket, profile))
+    return deltas
+
+
+def outcome_deltas(
+    grid: Grid,
+    outcomes: Outcomes,
+    event_time: NDArray[np.float64],
+    segment_columns: Mapping[str, pa.Array],
+    version: str,
+    segments: SegmentValues,
+    *,
+    resolution: float,
+    sign: int = 1,
+) -> list[Delta]:
+    """Profiles of labelled predictions; `sign=-1` takes them back."""
+    deltas = []
+    for bucket, positions in by_bucket(event_time, resolution):
+        deltas.append(Delta(version, "", bucket, profile_outcomes(grid, _rows(outcomes, positions), sign=sign)))
+        for column, values in segment_columns.items():
+            for value, rows in by_value(values.take(pa.array(positions))):
+                if segments.follow(column, value):
+                    profile = profile_outcomes(grid, _rows(outcomes, positions[rows]), sign=sign)
+                    deltas.append(Delta(version, segment_key(column, value), bucket, profile))
+    return deltas
+
+
+def _rows(outcomes: Outcomes, positions: NDArray[np.intp]) -> Outcomes:
+    def pick(values: Any) -> Any:
+        if values is None:
+            return values
+        return values.take(pa.array(positions)) if isinstance(values, pa.Array) else values[positions]
+
+    return Outcomes(
+        task=outcomes.task,
+        prediction=pick(outcomes.prediction),
+        score=pick(outcomes.score),
+        label=pick(outcomes.label),
+        delay_seconds=pick(outcomes.delay_seconds),
+    )
+
+
+def merged(deltas: Sequence[Delta], grid: Grid) -> Profile:
+    """All the whole-version deltas in one profile."""
+    total = Profile.empty(grid)
+    for delta in deltas:
+        if not delta.segment:
+            total.add(delta.profile)
+    return total

@@ -1,0 +1,172 @@
+"""Evaluations to the ready bytes of `/metrics`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+
+from exporter.clock import Clock
+from exporter.exposition import Exposition, Sample, Snapshot
+from exporter.families import (
+    baseline_ratio_samples,
+    counter_samples,
+    evaluation_samples,
+    metric_info_samples,
+    model_samples,
+    threshold_samples,
+    time_samples,
+    undefined_samples,
+)
+from exporter.service.evaluator import exported_versions
+from exporter.service.lane import Lane
+from exporter.service.telemetry import Telemetry
+
+CATALOGUE = ""
+"""What no model exposes: a name that no model can have."""
+
+
+class Publisher:
+    """Keeps the snapshot that scrapes read. Rendering happens here, never in a scrape."""
+
+    def __init__(self, lanes: Mapping[str, Lane], telemetry: Telemetry, clock: Clock) -> None:
+        self._lanes = lanes
+        self._telemetry = telemetry
+        self._clock = clock
+        self._exposition = Exposition()
+        self._exposition.update(CATALOGUE, metric_info_samples())
+        self._rendering = threading.Lock()
+        self._stale: set[str] = set()
+        self._first_seen: dict[tuple[str, ...], float] = {}
+        """When each per-bin generation was first exposed, by (model, version, grid)."""
+        self._snapshot = self._exposition.snapshot(telemetry.samples(), made_at=clock.time())
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    def update(self, lane: Lane) -> None:
+        """Render what a model exposes from now on, and publish it."""
+        self._render(lane)
+        self.publish()
+
+    def publish(self) -> None:
+        """Join what is rendered with the exporter's own metrics of now."""
+        with self._rendering, self._telemetry.timed(self._telemetry.render_seconds):
+            self._snapshot = self._exposition.snapshot(self._telemetry.samples(), made_at=self._clock.time())
+
+    def check_stale(self, lane: Lane, now: float) -> None:
+        """Withdraw the windowed series of a model whose last rows are too long ago; give them back when rows come."""
+        stale = is_stale(lane, now)
+        if stale != (lane.name in self._stale) or self._warming(lane, now):
+            self._render(lane)
+
+    def _warming(self, lane: Lane, now: float) -> bool:
+        """Whether per-bin counters of the model have just ended their time at 0."""
+        warmup = lane.config.counter_warmup
+        ended = [
+            key for key, seen in self._first_seen.items() if key[0] == lane.name and 0 <= now - seen - warmup < 3600
+        ]
+        for key in ended:
+            self._first_seen[key] = float("-inf")
+        return bool(ended)
+
+    def _render(self, lane: Lane) -> None:
+        now = self._clock.time()
+        with lane.lock:
+            samples = list(self._samples(lane, now))
+        with self._rendering:
+            self._exposition.update(lane.name, samples, max_series=lane.config.max_series)
+        (self._stale.add if is_stale(lane, now) else self._stale.discard)(lane.name)
+
+    def _samples(self, lane: Lane, now: float) -> Iterator[Sample]:
+        versions = [state.name for state in exported_versions(lane)]
+        known = set(versions) or {"default"}
+        for version in versions:
+            baseline = lane.active_baseline(version)
+            yield from model_samples(
+                lane.name, version, task=str(lane.schema.task), baseline=baseline.id if baseline else None
+            )
+            yield from threshold_samples(lane.name, version, lane.config)
+            if baseline is not None:
+                yield from self._baseline_samples(lane, version, baseline.id)
+        yield from time_samples(lane.name, self._times(lane, versions))
+        yield from counter_samples(lane.name, self._counters(lane, known, now))
+        if is_stale(lane, now):
+            for version in versions:
+                for window in lane.config.windows:
+                    where = (lane.name, version, window.name)
+                    yield from undefined_samples("ml_undefined", where, [("window", None, "stale")])
+            return
+        if lane.grid is None:
+            for version in sorted(lane.versions) or ["default"]:
+                for window in lane.config.windows:
+                    where = (lane.name, version, window.name)
+                    missing = [("performance", None, "no_baseline"), ("drift", None, "no_baseline")]
+                    yield from undefined_samples("ml_undefined", where, missing)
+        for (version, window, _), evaluation in lane.evaluations.items():
+            since = {
+                column: at
+                for (of_version, of_window, column), at in lane.drift_since.items()
+                if (of_version, of_window) == (version, window)
+            }
+            yield from evaluation_samples(evaluation, drift_since=since)
+
+    @staticmethod
+    def _baseline_samples(lane: Lane, version: str, baseline_id: str) -> Iterator[Sample]:
+        baseline = lane.baselines[baseline_id]
+        grid = lane.grids[baseline.grid_id]
+        if lane.grid is None or grid.id != lane.grid.id:
+            return
+        profile = lane.baseline_profile(baseline)
+        for column in lane.binned_columns():
+            counts = dict(
+                zip(grid.columns[column].coarse.names, profile.coarse_counts(column).tolist(), strict=True)
+            )
+            yield from baseline_ratio_samples(lane.name, version, grid.id, column, counts)
+
+    @staticmethod
+    def _times(lane: Lane, versions: list[str]) -> dict[tuple[str, ...], float | None]:
+        times: dict[tuple[str, ...], float | None] = {}
+        for version in versions:
+            baseline = lane.active_baseline(version)
+            times["watermark", version] = lane.versions[version].watermark
+            times["last_batch", version] = lane.state.get(("last_batch", version))
+            times["last_label", version] = lane.state.get(("last_label", version))
+            times["last_evaluation", version] = lane.evaluated_at or None
+            times["baseline", version] = baseline.created if baseline is not None else None
+        return times
+
+    def _counters(self, lane: Lane, versions: set[str], now: float) -> dict[tuple[str, ...], float]:
+        """Lifetime totals; a new generation of per-bin counters is shown at 0 while it warms up.
+
+        Every bin of a column is there from the start, so that no first increment is hidden from `rate`.
+        """
+        counters: dict[tuple[str, ...], float] = {}
+        for version in sorted(versions):
+            for name in ("rows", "labels", "batches"):
+                counters[name, version] = lane.counters.get((name, version), 0.0)
+            if lane.grid is None:
+                continue
+            warm = self._is_warm(lane, version, lane.grid.id, now)
+            for column in lane.binned_columns():
+                for name in lane.grid.columns[column].coarse.names:
+                    key = ("bins", version, lane.grid.id, column, name)
+                    counters[key] = lane.counters.get(key, 0.0) if warm else 0.0
+        for key, count in lane.counters.items():
+            if key[0] == "rejected" and key[1] in versions:
+                counters[key] = count
+        return counters
+
+    def _is_warm(self, lane: Lane, version: str, grid_id: str, now: float) -> bool:
+        """Whether this generation was exposed at 0 for long enough; one that was stored long ago is."""
+        key = (lane.name, version, grid_id)
+        if key not in self._first_seen:
+            born = lane.state.get(("bins_since", version, grid_id), now)
+            self._first_seen[key] = born
+        return now - self._first_seen[key] >= lane.config.counter_warmup
+
+
+def is_stale(lane: Lane, now: float) -> bool:
+    """Whether no rows have come for longer than `stale_after`."""
+    arrivals = [at for key, at in lane.state.items() if key[0] == "last_batch"]
+    return bool(arrivals) and now - max(arrivals) > lane.config.stale_after

@@ -1,0 +1,382 @@
+"""The exporter behind its doors: everything that the web and the command line ask for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from exporter.clock import Clock, SystemClock
+from exporter.config import Config
+from exporter.errors import BusyError, ConflictError, ExporterError, NotFoundError, UnusableBatchError
+from exporter.exposition import Snapshot
+from exporter.profilefile import grid_id_of, read_profiles
+from exporter.rules import RuleSet
+from exporter.schema import Schema
+from exporter.service import queries
+from exporter.service.answers import Answer, Request, once
+from exporter.service.baselines import BaselineService
+from exporter.service.batches import BatchIngestion, bin_counters
+from exporter.service.evaluator import Evaluator
+from exporter.service.housekeeping import Housekeeping
+from exporter.service.labels import LabelIngestion
+from exporter.service.lane import Lane
+from exporter.service.profiling import merged
+from exporter.service.publisher import Publisher
+from exporter.service.recovery import recover
+from exporter.service.telemetry import Telemetry
+from exporter.store import Commit, Delta, Store
+
+log = logging.getLogger(__name__)
+
+MAX_VERSION_CHARACTERS = 200
+
+
+class Service:
+    """One exporter: its models, its store, its evaluations and its snapshot.
+
+    Parameters
+    ----------
+    config : Config
+    store : Store
+        Opened and closed by the caller.
+    clock : Clock
+    """
+
+    def __init__(self, config: Config, store: Store, *, clock: Clock | None = None) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock or SystemClock()
+        self._lanes: dict[str, Lane] = {}
+        self._ready = False
+        self._stopping = False
+        self.telemetry = Telemetry(self._clock.time())
+        self._batches = BatchIngestion(store, self._clock)
+        self._labels = LabelIngestion(store, self._clock)
+        self._baselines = BaselineService(store, self._clock)
+        self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
+        self._evaluator = Evaluator(self._lanes, self._clock, self._publisher.update, self._evaluation_failed)
+        self._housekeeping = Housekeeping(
+            self._lanes, store, self._clock, self.telemetry, self._publisher, self._evaluator
+        )
+
+    # -- life ---------------------------------------------------------------------------------------
+
+    def start(self, *, background: bool = False) -> None:
+        """Recover the models, then evaluate and publish.
+
+        With `background` it returns at once, and `ready` turns true when recovery is done.
+        """
+        if background:
+            threading.Thread(target=self._start, name="recovery", daemon=True).start()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        for name, config in self._config.models.items():
+            rules = RuleSet.compile(
+                {column: rule.checks() for column, rule in config.quality.validation_rules.items()},
+                config.quality.consistency_rules,
+                config.schema(name),
+            )
+            self._lanes[name] = recover(name, config, self._store, rules)
+        for lane in self._lanes.values():
+            if lane.grid is None:
+                self._baselines.make_provisional(lane)
+            self._evaluator.evaluate_now(lane, self._clock.time())
+        self._ready = True
+        self.telemetry.ready.set(1)
+        self._evaluator.start()
+        self._housekeeping.start()
+
+    def stop(self) -> None:
+        """Finish what is under way; nothing new is taken from here on. Whoever opened the store closes it."""
+        self._stopping = True
+        self._ready = False
+        self.telemetry.ready.set(0)
+        self._housekeeping.stop()
+        self._evaluator.stop()
+        for lane in self._lanes.values():
+            lane.rules.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the store is recovered and work is taken."""
+        return self._ready
+
+    # -- ingestion ----------------------------------------------------------------------------------
+
+    def ingest_batch(
+        self,
+        model: str,
+        table: pa.Table,
+        *,
+        version: str = "default",
+        key: str | None = None,
+        body_hash: str = "",
+        backfill: bool = False,
+    ) -> Answer:
+        """Take rows; blocks until they are durable."""
+        lane = self._lane(model)
+        check_version(version)
+        with self.telemetry.timed(self.telemetry.ingest_seconds, model, "batches"):
+            answer = self._batches.ingest(
+                lane, table, version, Request("batches", key, body_hash), backfill=backfill
+            )
+        self._taken(lane)
+        return answer
+
+    def ingest_labels(
+        self, model: str, table: pa.Table, *, key: str | None = None, body_hash: str = ""
+    ) -> Answer:
+        """Take labels; blocks until they are durable."""
+        lane = self._lane(model)
+        with self.telemetry.timed(self.telemetry.ingest_seconds, model, "labels"):
+            answer = self._labels.ingest(lane, table, Request("labels", key, body_hash))
+        self._evaluator.notify()
+        return answer
+
+    def ingest_profile(
+        self, model: str, data: bytes, *, version: str = "default", key: str | None = None, body_hash: str = ""
+    ) -> Answer:
+        """Take profiles that were made elsewhere on the current grid; blocks until they are durable."""
+        lane = self._lane(model)
+        check_version(version)
+        with self.telemetry.timed(self.telemetry.ingest_seconds, model, "profiles"):
+            answer = self._take_profile(lane, data, version, Request("profiles", key, body_hash))
+        self._evaluator.notify()
+        return answer
+
+    def _take_profile(self, lane: Lane, data: bytes, version: str, request: Request) -> Answer:
+        with once(self._store, lane, request) as earlier:
+            if earlier is not None:
+                return earlier
+            grid_id = grid_id_of(data)
+            with lane.gate.shared():
+                if lane.grid is None or grid_id != lane.grid.id:
+                    current = lane.grid.id if lane.grid is not None else None
+                    raise ConflictError(
+                        f"the profile was made on grid {grid_id}, the model's current grid is {current}",
+                        code="stale_grid",
+                        details=[{"current": current, "sent": grid_id}],
+                    )
+                pushed = read_profiles(data, lane.grid)
+                now = self._clock.time()
+                if pushed.newest_event > now + lane.config.future_tolerance:
+                    raise UnusableBatchError("the profile's newest event lies in the future")
+                deltas = [
+                    Delta(
+                        version, "", int(start // lane.resolution * lane.resolution), profile
+                    )
+                    for start, profile in pushed.buckets
+                ]
+                total = merged(deltas, lane.grid)
+                answer = Answer(
+                    202,
+                    {
+                        "rows": total.rows,
+                        "accepted": total.rows,
+                        "rejected": 0,
+                        "buckets": len(deltas),
+                        "warnings": [],
+                        "duplicate": False,
+                    },
+                )
+                commit = Commit(model=lane.name, deltas=deltas, answer=request.answered(answer, now))
+                commit.counters = {
+                    ("rows", version): total.rows,
+                    ("batches", version): 1,
+                    ("labels", version): total.labeled_rows,
+                    **bin_counters(lane.grid, total, version, lane.binned_columns()),
+                }
+                commit.state = {("last_batch", version): now}
+                with lane.lock:
+                    commit.state |= lane.announce(version, pushed.newest_event)
+                    future = self._store.submit(commit)
+                future.result()
+                with lane.lock:
+                    lane.apply(deltas)
+                    lane.count(commit.counters)
+                    lane.state |= commit.state
+                    lane.advance(version, pushed.newest_event)
+                    lane.dirty = True
+        return answer
+
+    def _taken(self, lane: Lane) -> None:
+        if lane.grid is None and lane.raw_rows >= lane.config.baseline.rows:
+            try:
+                self._baselines.make_provisional(lane)
+            except ExporterError:
+                log.exception("no provisional baseline could be made for model %s", lane.name)
+                self.telemetry.errors.labels(lane.name, "baseline").inc()
+        self._evaluator.notify()
+
+    # -- baselines ----------------------------------------------------------------------------------
+
+    def create_baseline(
+        self,
+        model: str,
+        *,
+        version: str | None = None,
+        table: pa.Table | None = None,
+        period: tuple[float, float] | None = None,
+        artifact: bytes | None = None,
+        activate: bool = True,
+        regrid: bool = False,
+        key: str | None = None,
+        body_hash: str = "",
+    ) -> Answer:
+        """Make a baseline from exactly one of `table`, `period` and `artifact`."""
+        lane = self._lane(model)
+        if version is not None:
+            check_version(version)
+        request = Request("baselines", key, body_hash)
+        if table is not None:
+            answer = self._baselines.from_rows(lane, table, version, request, activate=activate, regrid=regrid)
+        elif period is not None:
+            answer = self._baselines.from_period(lane, period, version, request, activate=activate)
+        elif artifact is not None:
+            answer = self._baselines.from_artifact(
+                lane, artifact, version, request, activate=activate, regrid=regrid
+            )
+        else:
+            raise UnusableBatchError('a baseline is made from rows, {"from": T, "to": T} or an artifact')
+        self._evaluator.notify()
+        return answer
+
+    def list_baselines(self, model: str) -> dict[str, Any]:
+        lane = self._lane(model)
+        with lane.lock:
+            ordered = sorted(lane.baselines.values(), key=lambda baseline: baseline.created)
+            return {"model": model, "baselines": [self._baselines.describe(baseline) for baseline in ordered]}
+
+    def show_baseline(self, model: str, baseline: str) -> dict[str, Any]:
+        lane = self._lane(model)
+        stored = self._baselines.get(lane, baseline)
+        profile = lane.baseline_profile(stored)
+        columns = {
+            name: queries.column_summary(profile.column(name))
+            for name, grid in profile.grid.columns.items()
+        }
+        return {**self._baselines.describe(stored), "columns": columns}
+
+    def baseline_artifact(self, model: str, baseline: str) -> bytes:
+        return self._baselines.artifact(self._lane(model), baseline)
+
+    def activate_baseline(self, model: str, baseline: str) -> Answer:
+        answer = self._baselines.activate(self._lane(model), baseline)
+        self._evaluator.notify()
+        return answer
+
+    def delete_baseline(self, model: str, baseline: str) -> Answer:
+        answer = self._baselines.delete(self._lane(model), baseline)
+        self._evaluator.notify()
+        return answer
+
+    # -- questions ----------------------------------------------------------------------------------
+
+    def schema(self, model: str) -> Schema:
+        return self._lane(model).schema
+
+    def list_models(self) -> dict[str, Any]:
+        return {"models": [queries.summary(lane) for lane in self._lanes.values()]}
+
+    def show_model(self, model: str) -> dict[str, Any]:
+        return queries.details(self._lane(model))
+
+    def performance(
+        self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
+    ) -> dict[str, Any]:
+        return queries.evaluations(self._lane(model), "performance", window, version, segment)
+
+    def drift(
+        self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
+    ) -> dict[str, Any]:
+        return queries.evaluations(self._lane(model), "drift", window, version, segment)
+
+    def quality(
+        self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
+    ) -> dict[str, Any]:
+        return queries.evaluations(self._lane(model), "quality", window, version, segment)
+
+    def status(self, model: str) -> dict[str, Any]:
+        return queries.status(self._lane(model))
+
+    def distributions(
+        self, model: str, column: str | None = None, window: str | None = None, version: str | None = None
+    ) -> dict[str, Any]:
+        lane = self._lane(model)
+        if column is None:
+            raise UnusableBatchError("say which column: ?column=NAME", code="missing_parameter")
+        return queries.distributions(lane, column, window, version)
+
+    def grid(self, model: str) -> Mapping[str, Any]:
+        return queries.grid(self._lane(model))
+
+    # -- forgetting ---------------------------------------------------------------------------------
+
+    def delete_data(self, model: str) -> Answer:
+        """Forget all rows, labels and baselines of a model; its configuration stays."""
+        lane = self._lane(model)
+        with lane.gate.exclusive():
+            self._store.delete_model(model)
+            fresh = recover(model, lane.config, self._store, lane.rules)
+            with lane.lock:
+                lane.become(fresh)
+        self._evaluator.evaluate_now(lane, self._clock.time())
+        return Answer(200, {"model": model, "deleted": True})
+
+    def delete_version(self, model: str, version: str) -> Answer:
+        """Forget what one version saw and answered, and its baselines."""
+        lane = self._lane(model)
+        if version not in lane.versions:
+            raise NotFoundError(f"model {model!r} has no version {version!r}")
+        with lane.gate.exclusive():
+            self._store.delete_version(model, version)
+            fresh = recover(model, lane.config, self._store, lane.rules)
+            with lane.lock:
+                lane.become(fresh)
+        self._evaluator.evaluate_now(lane, self._clock.time())
+        return Answer(200, {"model": model, "version": version, "deleted": True})
+
+    # -- exposition ---------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Ready bytes; never computes and never waits."""
+        return self._publisher.snapshot
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        self.telemetry.http_requests.labels(method, route, str(status)).inc()
+        self.telemetry.http_seconds.labels(method, route).observe(seconds)
+
+    def evaluate(self, model: str) -> None:
+        """Evaluate a model now, whatever its interval; for tests and tools."""
+        self._evaluator.evaluate_now(self._lane(model), self._clock.time())
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _lane(self, model: str) -> Lane:
+        if self._stopping:
+            raise BusyError("the exporter is stopping; try again soon", retry_after_seconds=5, code="stopping")
+        if model not in self._config.models:
+            raise NotFoundError(
+                f"there is no model {model!r}; configured are {', '.join(sorted(self._config.models)) or 'none'}"
+            )
+        if not self._ready:
+            raise BusyError("the exporter is still recovering its store", retry_after_seconds=2, code="not_ready")
+        return self._lanes[model]
+
+    def _evaluation_failed(self, lane: Lane, error: Exception) -> None:  # noqa: ARG002  # logged by the evaluator
+        self.telemetry.errors.labels(lane.name, "evaluation").inc()
+
+
+def check_version(version: str) -> None:
+    """A version is any text of 1 to 200 printable characters."""
+    if not version or len(version) > MAX_VERSION_CHARACTERS or not version.isprintable():
+        raise UnusableBatchError(
+            f"a version is text of 1 to {MAX_VERSION_CHARACTERS} printable characters, got {version!r}",
+            code="bad_version",
+        )
