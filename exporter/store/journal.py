@@ -42,7 +42,16 @@ class _Task:
 @dataclass(slots=True)
 class _Write:
     commit: EncodedCommit
+    settle: Callable[[bool], None]
     future: Future[None] = field(default_factory=Future)
+
+    def succeed(self) -> None:
+        self.settle(True)
+        self.future.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        self.settle(False)
+        self.future.set_exception(error)
 
 
 class Journal:
@@ -61,15 +70,17 @@ class Journal:
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, commit: EncodedCommit) -> Future[None]:
+    def submit(self, commit: EncodedCommit, settle: Callable[[bool], None]) -> Future[None]:
         """Queue a commit; the future resolves once it is on disk.
+
+        `settle` is told just before whether it is; it must not raise.
 
         Raises
         ------
         BusyError
             Too much is queued already.
         """
-        item = _Write(commit)
+        item = _Write(commit, settle)
         with self._changed:
             self._open()
             if len(self._queue) >= self._limit or self._queued_bytes > QUEUED_BYTES:
@@ -131,6 +142,8 @@ class Journal:
             size += head.commit.nbytes
             if head.future.set_running_or_notify_cancel():
                 group.append(head)
+            else:
+                head.settle(False)
         self._queued_bytes -= size
         return group
 
@@ -151,9 +164,9 @@ class Journal:
             self.groups += 1
             for position, item in enumerate(group):
                 if position in refused:
-                    item.future.set_exception(refused[position])
+                    item.fail(refused[position])
                 else:
-                    item.future.set_result(None)
+                    item.succeed()
 
     def _run(self, task: _Task) -> None:
         if not task.future.set_running_or_notify_cancel():
@@ -191,4 +204,4 @@ class Journal:
     @staticmethod
     def _fail(group: list[_Write], error: Exception) -> None:
         for item in group:
-            item.future.set_exception(error)
+            item.fail(error)

@@ -83,20 +83,16 @@ class Store:
         keys = [(commit.model, chunk.id) for chunk in commit.predictions]
         for key, chunk in zip(keys, commit.predictions, strict=True):
             self._payloads.pin(key, chunk.payload)
-        try:
-            future = self._journal.submit(encoded)
-        except BaseException:
-            for key in keys:
-                self._payloads.release(key, durable=False)
-            raise
-        if keys:
-            future.add_done_callback(lambda done: self._release(keys, done))
-        return future
 
-    def _release(self, keys: list[tuple[str, int]], done: Future[None]) -> None:
-        durable = not done.cancelled() and done.exception() is None
-        for key in keys:
-            self._payloads.release(key, durable=durable)
+        def settle(durable: bool) -> None:
+            for key in keys:
+                self._payloads.release(key, durable=durable)
+
+        try:
+            return self._journal.submit(encoded, settle)
+        except BaseException:
+            settle(durable=False)
+            raise
 
     def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the writer's connection in one transaction; blocks until it is on disk."""
