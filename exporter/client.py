@@ -298,7 +298,7 @@ class Client:
         The key is a hash of the content unless it is given, so a server that knows it with another encoding
         of the same content (by an older compressor, say) has taken it: that is an answer, not an error.
         """
-        path = f"{_model_path(model)}/{endpoint}"
+        path = f"{model_path(model)}/{endpoint}"
         content_key = idempotency_key(path, query or {}, position, body)
         try:
             response = self._request(
@@ -347,7 +347,7 @@ class Client:
         return self.send(model, "baselines", arrow_bytes(as_table(data)), ARROW_TYPE, query=query)[0]
 
     def baselines(self, model: str) -> list[Mapping[str, Any]]:
-        answer = self._get(f"{_model_path(model)}/baselines")
+        answer = self._get(f"{model_path(model)}/baselines")
         listed: list[Mapping[str, Any]] = answer.get("baselines", [])
         return listed
 
@@ -373,34 +373,34 @@ class Client:
         return listed
 
     def model(self, model: str) -> Mapping[str, Any]:
-        return self._get(_model_path(model))
+        return self._get(model_path(model))
 
     def performance(self, model: str, **view: str) -> Mapping[str, Any]:
         """Return the latest performance; `window`, `version` and `segment` choose which."""
-        return self._get(f"{_model_path(model)}/performance", view)
+        return self._get(f"{model_path(model)}/performance", view)
 
     def drift(self, model: str, **view: str) -> Mapping[str, Any]:
-        return self._get(f"{_model_path(model)}/drift", view)
+        return self._get(f"{model_path(model)}/drift", view)
 
     def quality(self, model: str, **view: str) -> Mapping[str, Any]:
-        return self._get(f"{_model_path(model)}/quality", view)
+        return self._get(f"{model_path(model)}/quality", view)
 
     def status(self, model: str) -> Mapping[str, Any]:
-        return self._get(f"{_model_path(model)}/status")
+        return self._get(f"{model_path(model)}/status")
 
     def distributions(self, model: str, column: str, **view: str) -> Mapping[str, Any]:
-        return self._get(f"{_model_path(model)}/distributions", {"column": column, **view})
+        return self._get(f"{model_path(model)}/distributions", {"column": column, **view})
 
     def grid(self, model: str) -> Mapping[str, Any]:
         """Return what a remote profiler needs."""
-        return self._get(f"{_model_path(model)}/grid")
+        return self._get(f"{model_path(model)}/grid")
 
     def delete_data(self, model: str) -> None:
         """Forget a model's data; its configuration stays."""
-        self._request("DELETE", f"{_model_path(model)}/data")
+        self._request("DELETE", f"{model_path(model)}/data")
 
     def delete_version(self, model: str, version: str) -> None:
-        self._request("DELETE", f"{_model_path(model)}/versions/{quote(version, safe='')}")
+        self._request("DELETE", f"{model_path(model)}/versions/{quote(version, safe='')}")
 
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         return _json(self._request("GET", path, query=query))
@@ -562,12 +562,13 @@ def _batch_query(version: str, backfill: bool) -> dict[str, str]:
     return {"version": version} | ({"backfill": "true"} if backfill else {})
 
 
-def _model_path(model: str) -> str:
+def model_path(model: str) -> str:
+    """Return the path of one model, with whatever its name contains escaped."""
     return f"/api/v1/models/{quote(model, safe='')}"
 
 
 def _baseline_path(model: str, baseline: str) -> str:
-    return f"{_model_path(model)}/baselines/{quote(str(baseline), safe='')}"
+    return f"{model_path(model)}/baselines/{quote(str(baseline), safe='')}"
 
 
 def _moment(moment: float | str | datetime) -> float | str:

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.columns import Source, instants, numeric, source, texts, truth
+from exporter.columns import instants, numeric, source, texts, truth
+from exporter.columns.source import Source
 from exporter.schema import Kind
 
 PIECE_ROWS = 65_536

@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 
 from exporter.columns import (
     Reading,
-    Source,
     categorical,
     embedding,
     instants,
@@ -44,6 +43,7 @@ from exporter.columns import (
     text_of,
     truth,
 )
+from exporter.columns.source import Source
 from exporter.errors import ExpressionError
 from exporter.rules.expression import check_pattern
 from exporter.schema import Kind
@@ -114,7 +114,7 @@ class ColumnValues:
         return bool(pa.types.is_timestamp(self.source.type) or pa.types.is_date(self.source.type))
 
     def judge(self, reading: Reading, passes: Callable[[Any], Mask], *, needs: str) -> Mask:
-        """Return which rows pass: `passes` says it of the values, missing ones pass, unreadable ones do not."""
+        """Return which rows pass: `passes` judges values; missing ones pass, unreadable ones do not."""
         wrong = reading.wrong
         null = self.null
         if wrong is not None and wrong.any() and wrong.sum() == np.count_nonzero(~null):
