@@ -39,7 +39,9 @@ def resolved_schema(schema: Schema, batch: Batch) -> Schema:
         return schema
     features = infer_columns(batch.table, schema)
     if not features:
-        raise UnusableBatchError("a baseline needs at least one feature column beside id, timestamp and outcomes")
+        raise UnusableBatchError(
+            "a baseline needs at least one feature column beside id, timestamp and outcomes"
+        )
     return schema.with_features(features)
 
 

@@ -155,7 +155,14 @@ class LabelBatch:
     warnings: tuple[str, ...]
 
 
-def validate_batch(table: pa.Table, schema: Schema, *, now: float, future_tolerance: float = 300.0) -> Batch:
+def validate_batch(
+    table: pa.Table,
+    schema: Schema,
+    *,
+    now: float,
+    future_tolerance: float = 300.0,
+    needs_prediction: bool = True,
+) -> Batch:
     """Check rows with predictions, and perhaps labels, against a model's schema.
 
     Parameters
@@ -166,6 +173,8 @@ def validate_batch(table: pa.Table, schema: Schema, *, now: float, future_tolera
         Arrival, in seconds since the Unix epoch; the event time of rows of models without `timestamp`.
     future_tolerance : float
         Rows later than `now` by more seconds are rejected.
+    needs_prediction : bool
+        Whether a row without a prediction is rejected, and a table without that column refused.
 
     Raises
     ------
@@ -173,7 +182,9 @@ def validate_batch(table: pa.Table, schema: Schema, *, now: float, future_tolera
         A required column (id, timestamp, prediction where the schema names them) is absent, two columns share
         a name, or no row is usable; `details` says which, and how many rows for which reason.
     """
-    _require(table, [schema.id, schema.timestamp, schema.prediction])
+    _require(table, [schema.id, schema.timestamp, schema.prediction if needs_prediction else None])
+    if not needs_prediction and schema.prediction not in table.column_names:
+        table = table.append_column(schema.prediction, pa.nulls(table.num_rows))
     reader = _Reader(table, schema.timezone)
     declared = infer_columns(table, schema) if schema.features is None else schema.features
     features = {column.name: reader.feature(column) for column in declared}
@@ -191,7 +202,8 @@ def validate_batch(table: pa.Table, schema: Schema, *, now: float, future_tolera
     if ids is not None:
         rejection.add("missing_id", _null(ids))
     rejection.add("missing_timestamp", np.isnan(event_time))
-    rejection.add("missing_prediction", missing(prediction))
+    if needs_prediction:
+        rejection.add("missing_prediction", missing(prediction))
     if score is not None and schema.score_kind is ScoreKind.PROBABILITY:
         rejection.add("out_of_range", *_outside(score))
     rejection.add("future", event_time > now + future_tolerance)

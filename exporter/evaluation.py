@@ -43,11 +43,12 @@ class Settings:
     alert_threshold: float = 0.1
     metrics: Sequence[str] | None = None
     methods: Literal["auto"] | Sequence[str] = "auto"
-    correction: str = "bh"
+    correction: Literal["bh", "bonferroni", "none"] = "bh"
     minimum_effect: Any = "auto"
     minimum_rows: int = 100
     quality_weights: Mapping[str, float] = field(default_factory=dict)
-    unique_columns: Sequence[str] = ()
+    timeliness: bool = False
+    """Whether an agreed time from event to arrival is configured."""
     id_column: str | None = None
 
 
@@ -67,6 +68,7 @@ class Subject:
 def evaluate(
     subject: Subject,
     current: Profile,
+    *,
     outcomes: Profile | None,
     outcome_span: tuple[float, float] | None,
     baseline: Profile | None,
@@ -89,9 +91,7 @@ def evaluate(
     """
     measured, performance_missing = measure_performance(outcomes, reference, settings)
     drift, drift_missing = measure_drift(current, outcomes, baseline, settings)
-    quality = quality_report(
-        current, baseline, weights=settings.quality_weights, id_column=settings.id_column
-    )
+    quality = measure_quality(current, baseline, settings)
     labeled = outcomes.labeled_rows if outcomes is not None else 0
     classes, confusion = outcome_details(outcomes)
     return Evaluation(
@@ -135,7 +135,8 @@ def measure_performance(
         if metric.reason is not None:
             missing.append(("performance", name, metric.reason))
         elif metric.drop is None:
-            missing.append(("performance_drop", name, "no_baseline" if metric.baseline is None else "not_comparable"))
+            reason = "no_baseline" if metric.baseline is None else "not_comparable"
+            missing.append(("performance_drop", name, reason))
     return results, missing
 
 
@@ -150,10 +151,11 @@ def measure_drift(
     current: Profile, outcomes: Profile | None, baseline: Profile | None, settings: Settings
 ) -> tuple[DriftReport, list[Missing]]:
     """Every profiled column against the baseline's; the label is read off the labelled rows."""
+    empty = DriftReport(alpha=settings.drift_threshold, rows=current.rows)
     if baseline is None:
-        return DriftReport(alpha=settings.drift_threshold, rows=current.rows), [("drift", None, "no_baseline")]
+        return empty, [("drift", None, "no_baseline")]
     if current.grid.id != baseline.grid.id:
-        return DriftReport(alpha=settings.drift_threshold, rows=current.rows), [("drift", None, "not_comparable")]
+        return empty, [("drift", None, "not_comparable")]
     report = drift_verdicts(
         drift_columns(baseline, baseline),
         drift_columns(current, outcomes),
@@ -167,6 +169,20 @@ def measure_drift(
         ("drift", name, column.reason) for name, column in report.columns.items() if column.reason is not None
     ]
     return report, missing
+
+
+def measure_quality(current: Profile, baseline: Profile | None, settings: Settings) -> QualityReport:
+    """Every quality ratio of the rows of a profile."""
+    comparable = baseline is not None and baseline.grid.id == current.grid.id
+    return quality_report(
+        drift_columns(current, None),
+        current.tallies,
+        rows=current.rows,
+        baseline=drift_columns(baseline, None) if baseline is not None and comparable else None,
+        id_column=settings.id_column,
+        timeliness=settings.timeliness,
+        weights=settings.quality_weights,
+    )
 
 
 def drift_columns(features: Profile, outcomes: Profile | None) -> dict[str, Any]:
@@ -210,11 +226,5 @@ def outcome_details(
 def delays(histogram: DelayHistogram) -> Delays | None:
     """Median and tail of a delay; None where none was measured."""
     quantiles = [histogram.quantile(q) for q in (0.5, 0.95, 0.99)]
-    if any(value is None or value != value for value in quantiles):
-        return None
-    return Delays(*(float(value) for value in quantiles if value is not None))
-
-
-def evaluate_quality(current: Profile, baseline: Profile | None, settings: Settings) -> QualityReport:
-    """Quality alone, where there is no window."""
-    return quality_report(current, baseline, weights=settings.quality_weights, id_column=settings.id_column)
+    known = [float(value) for value in quantiles if value is not None]
+    return Delays(*known) if len(known) == len(quantiles) else None

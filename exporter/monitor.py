@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import orjson
@@ -32,7 +32,8 @@ PREDICTION, LABEL, SCORE = "prediction", "label", "score"
 BATCH_WINDOW = Window("batch", 0.0)
 """The window of a monitor is what was given to one call."""
 
-Table = pd.DataFrame | pa.Table | dict[str, Any] | np.ndarray
+Table: TypeAlias = Any
+"""A DataFrame, an Arrow table, a mapping of columns or a 2-D array; n rows."""
 
 
 class ModelMonitor:
@@ -137,8 +138,7 @@ class ModelMonitor:
         task = self._task or infer_task(truth)
         positive = self._positive_label
         if task is Task.BINARY and positive is None:
-            positive = np.sort(pd.unique(pd.Series(truth).dropna()))[-1]
-            positive = positive.item() if hasattr(positive, "item") else positive
+            positive = max(pd.Series(truth).dropna().unique().tolist())
         score: str | tuple[tuple[str, str], ...] | None = None
         if y_score is not None:
             score = SCORE
@@ -206,7 +206,8 @@ class ModelMonitor:
         current = self.profile(features)
         report, missing = measure_drift(current, None, baseline, self._settings())
         report = replace(
-            report, columns={name: column for name, column in report.columns.items() if column.role == "feature"}
+            report,
+            columns={name: column for name, column in report.columns.items() if column.role == "feature"},
         )
         now = self._clock()
         for name, column in report.columns.items():
@@ -263,7 +264,9 @@ class ModelMonitor:
             if part.outcomes.label is not None:
                 profile = profile.merge(profile_outcomes(grid, part.outcomes))
             buckets.append((int(start), profile))
-        return write_profiles(grid, buckets, newest_event=float(batch.event_time.max()), resolution=resolution)
+        return write_profiles(
+            grid, buckets, newest_event=float(batch.event_time.max()), resolution=resolution
+        )
 
     # -- memory -------------------------------------------------------------------------------------
 
@@ -305,7 +308,9 @@ class ModelMonitor:
         """
         header, grid, baseline = read_artifact(Path(path).read_bytes())
         if "monitor" not in header:
-            raise UnreadableError("this artifact is a baseline, not a saved monitor; ModelMonitor.save makes one")
+            raise UnreadableError(
+                "this artifact is a baseline, not a saved monitor; ModelMonitor.save makes one"
+            )
         monitor = cls(header["model"], **header["monitor"])
         monitor._schema, monitor._grid, monitor._baseline = grid.schema, grid, baseline
         monitor._records = list(header["history"])
@@ -323,7 +328,9 @@ class ModelMonitor:
 
     def _ready(self) -> tuple[Grid, Profile, Schema]:
         if self._grid is None or self._baseline is None or self._schema is None:
-            raise ConflictError("call set_baseline first: there is nothing to compare with", code="no_baseline")
+            raise ConflictError(
+                "call set_baseline first: there is nothing to compare with", code="no_baseline"
+            )
         return self._grid, self._baseline, self._schema
 
     def _settings(self) -> Settings:
@@ -339,18 +346,19 @@ class ModelMonitor:
         missing = tuple(parts.pop("undefined"))
         last = self._last
         if last is None:
-            last = Evaluation(
-                self.model_name, self.version, BATCH_WINDOW, None, now, now, rows, labeled, now
-            )
+            last = Evaluation(self.model_name, self.version, BATCH_WINDOW, None, now, now, rows, labeled, now)
         kept = tuple(entry for entry in last.undefined if not _same_part(entry[0], parts))
         self._last = replace(last, rows=rows, labeled_rows=labeled or last.labeled_rows, made_at=now,
                              undefined=(*kept, *missing), **parts)  # fmt: skip
 
     def _validate(self, table: pa.Table, schema: Schema, *, outcomes_optional: bool = False) -> Batch:
-        if outcomes_optional and PREDICTION not in table.column_names:
-            filler = pa.nulls(table.num_rows, pa.string() if schema.task is not Task.REGRESSION else pa.float64())
-            table = table.append_column(PREDICTION, filler)
-        batch = validate_batch(table, schema, now=self._clock(), future_tolerance=float("inf"))
+        batch = validate_batch(
+            table,
+            schema,
+            now=self._clock(),
+            future_tolerance=float("inf"),
+            needs_prediction=not outcomes_optional,
+        )
         if batch.rejected:
             raise UnusableBatchError(
                 f"{sum(batch.rejected.values())} of {batch.received} rows cannot be used: "
@@ -367,7 +375,9 @@ class ModelMonitor:
             columns = {name: table[name] for name in table.column_names}
         clash = schema.reserved & columns.keys()
         if clash:
-            raise UnusableBatchError(f"features must not be called {', '.join(sorted(clash))}: these names are taken")
+            raise UnusableBatchError(
+                f"features must not be called {', '.join(sorted(clash))}: these names are taken"
+            )
         columns[PREDICTION] = _array(y_pred)
         columns[LABEL] = _array(y_true)
         if y_score is not None and isinstance(schema.score, str):
@@ -412,8 +422,14 @@ def _as_table(features: Table, columns: Iterable[Column] | None) -> pa.Table:
     if matrix.ndim == 1:
         matrix = matrix[:, np.newaxis]
     if matrix.ndim != 2:
-        raise UnusableBatchError(f"features are a table with rows and columns, got an array of {matrix.ndim} dimensions")
-    names = [column.name for column in columns] if columns else [f"x{position}" for position in range(matrix.shape[1])]
+        raise UnusableBatchError(
+            f"features are a table with rows and columns, got an array of {matrix.ndim} dimensions"
+        )
+    names = (
+        [column.name for column in columns]
+        if columns
+        else [f"x{position}" for position in range(matrix.shape[1])]
+    )
     if len(names) != matrix.shape[1]:
         raise UnusableBatchError(f"the baseline has {len(names)} features, got {matrix.shape[1]}")
     return pa.table({name: _array(matrix[:, position]) for position, name in enumerate(names)})
@@ -437,12 +453,14 @@ class _MonitorCollector(Collector):
         if evaluation is None:
             return
         families: dict[str, GaugeMetricFamily] = {}
-        for sample in evaluation_samples(evaluation):
-            family = FAMILIES[sample.family]
+        for name, labels, value in evaluation_samples(evaluation):
+            family = FAMILIES[name]
             held = families.get(family.name)
             if held is None:
-                held = families[family.name] = GaugeMetricFamily(family.name, family.help, labels=family.labels)
-            held.add_metric([str(label) for label in sample.labels], sample.value)
+                held = families[family.name] = GaugeMetricFamily(
+                    family.name, family.help, labels=family.labels
+                )
+            held.add_metric([str(label) for label in labels], value)
         yield from families.values()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -75,17 +76,21 @@ def read_profiles(data: bytes, grid: Grid) -> ProfileFile:
     )
 
 
-def _header(data: bytes) -> tuple[dict[str, object] | dict[str, list[list[int]]], int]:
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
     begin = len(_MAGIC) + _DIGEST_BYTES
     if not data.startswith(_MAGIC):
-        raise UnreadableError(f"expected a profile file ({PROFILE_TYPE}) made by monitor.profile or ml-exporter profile")
+        raise UnreadableError(
+            f"expected a profile file ({PROFILE_TYPE}) made by monitor.profile or ml-exporter profile"
+        )
     if hashlib.sha256(data[begin:]).digest() != data[len(_MAGIC) : begin]:
         raise UnreadableError("the profile file is damaged: its checksum does not match")
     size = int.from_bytes(data[begin : begin + 4], "big")
     try:
         header = orjson.loads(data[begin + 4 : begin + 4 + size])
         if not {"grid", "newest_event", "resolution", "buckets"} <= header.keys():
-            raise UnreadableError("the profile file's header lacks keys: grid, newest_event, resolution, buckets")
+            raise UnreadableError(
+                "the profile file's header lacks keys: grid, newest_event, resolution, buckets"
+            )
     except (orjson.JSONDecodeError, AttributeError) as error:
         raise UnreadableError("the profile file's header is not a JSON object") from error
     return header, begin + 4 + size

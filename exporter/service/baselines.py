@@ -64,7 +64,14 @@ class BaselineService:
     # -- creating ----------------------------------------------------------------------------------
 
     def from_rows(
-        self, lane: Lane, table: pa.Table, version: str | None, request: Request, *, activate: bool, regrid: bool
+        self,
+        lane: Lane,
+        table: pa.Table,
+        version: str | None,
+        request: Request,
+        *,
+        activate: bool,
+        regrid: bool,
     ) -> Answer:
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
@@ -84,7 +91,13 @@ class BaselineService:
                 return self._keep(lane, stored, grid, request, warnings=batch.warnings)
 
     def from_period(
-        self, lane: Lane, period: tuple[float, float], version: str | None, request: Request, *, activate: bool
+        self,
+        lane: Lane,
+        period: tuple[float, float],
+        version: str | None,
+        request: Request,
+        *,
+        activate: bool,
     ) -> Answer:
         """Promote what came between two event times."""
         with once(self._store, lane, request) as earlier:
@@ -92,16 +105,27 @@ class BaselineService:
                 return earlier
             with lane.gate.exclusive():
                 if lane.grid is None:
-                    raise ConflictError("there is no past window to promote: no grid exists yet", code="no_grid")
+                    raise ConflictError(
+                        "there is no past window to promote: no grid exists yet", code="no_grid"
+                    )
                 total = Profile.empty(lane.grid)
                 for name, state in lane.versions.items():
                     if state.whole is not None and version in (None, name):
                         total.add(state.whole.merged(Span(*period)))
                 if not total.rows:
-                    raise UnusableBatchError("no rows are kept between `from` and `to`; choose a span with data")
+                    raise UnusableBatchError(
+                        "no rows are kept between `from` and `to`; choose a span with data"
+                    )
                 built = BuiltBaseline(lane.grid, total, ())
                 stored = self._stored(
-                    lane, built, version, total.rows, "window", self._clock.time(), active=activate, period=period
+                    lane,
+                    built,
+                    version,
+                    total.rows,
+                    "window",
+                    self._clock.time(),
+                    active=activate,
+                    period=period,
                 )
                 return self._keep(lane, stored, lane.grid, request)
 
@@ -141,7 +165,9 @@ class BaselineService:
             grid = grid_of(batch, class_cap=lane.config.classes)
             labels = self._known_labels(lane, batch, None)
             built = build(grid, batch, labels, resolution=self._resolution(lane))
-            stored = self._stored(lane, built, None, batch.rows, "first_rows", now, active=True, provisional=True)
+            stored = self._stored(
+                lane, built, None, batch.rows, "first_rows", now, active=True, provisional=True
+            )
             self._keep(lane, stored, grid, Request("baselines", None, ""))
 
     def _keep(
@@ -155,7 +181,9 @@ class BaselineService:
         if new_grid:
             commit.grid = (grid.id, grid.to_bytes())
             commit.drop_rows = True
-            commit.deltas = [delta for version, data in lane.raw for delta in self._raw_deltas(lane, grid, version, data)]
+            commit.deltas = [
+                delta for version, data in lane.raw for delta in self._raw_deltas(lane, grid, version, data)
+            ]
             commit.state = {("grid_created", grid.id): stored.created, **lane.class_codes()}
             for version in {version for version, _ in lane.raw}:
                 mine = [delta for delta in commit.deltas if delta.version == version]
@@ -216,7 +244,13 @@ class BaselineService:
         if labels is not None:
             outcomes = replace(batch.outcomes, label=labels)
             deltas += outcome_deltas(
-                grid, outcomes, batch.event_time, batch.segments, version, lane.segments, resolution=lane.resolution
+                grid,
+                outcomes,
+                batch.event_time,
+                batch.segments,
+                version,
+                lane.segments,
+                resolution=lane.resolution,
             )
         return deltas
 

@@ -53,7 +53,9 @@ class BatchIngestion:
         self._store = store
         self._clock = clock
 
-    def ingest(self, lane: Lane, table: pa.Table, version: str, request: Request, *, backfill: bool = False) -> Answer:
+    def ingest(
+        self, lane: Lane, table: pa.Table, version: str, request: Request, *, backfill: bool = False
+    ) -> Answer:
         """Blocks until the rows are durable, then answers 202; a repeated request gets its first answer."""
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
@@ -194,7 +196,11 @@ class BatchIngestion:
             predictions=admitted.chunks,
             state={("last_batch", version): arrival},
         )
-        commit.counters = {("rows", version): rows.rows, ("batches", version): 1, ("labels", version): labeled}
+        commit.counters = {
+            ("rows", version): rows.rows,
+            ("batches", version): 1,
+            ("labels", version): labeled,
+        }
         for reason, count in rejected.items():
             if count:
                 commit.counters["rejected", version, reason] = count
@@ -208,7 +214,9 @@ class BatchIngestion:
         if ("bins_since", version, lane.grid.id) not in lane.state:
             commit.state["bins_since", version, lane.grid.id] = arrival
         commit.deltas = self._deltas(lane, lane.grid, admitted, batch, rejected, version, arrival)
-        commit.counters |= bin_counters(lane.grid, merged(commit.deltas, lane.grid), version, lane.binned_columns())
+        commit.counters |= bin_counters(
+            lane.grid, merged(commit.deltas, lane.grid), version, lane.binned_columns()
+        )
         return commit, answer
 
     def _deltas(
@@ -244,7 +252,13 @@ class BatchIngestion:
                 delay_seconds=np.maximum(0.0, admitted.known_arrival[labeled] - part.event_time),
             )
             deltas += outcome_deltas(
-                grid, outcomes, part.event_time, part.segments, version, lane.segments, resolution=lane.resolution
+                grid,
+                outcomes,
+                part.event_time,
+                part.segments,
+                version,
+                lane.segments,
+                resolution=lane.resolution,
             )
         if admitted.elsewhere is not None and admitted.elsewhere.changed.any():
             payloads = self._store.payloads(lane.name, admitted.elsewhere.chunks())
@@ -275,17 +289,19 @@ class BatchIngestion:
             if lane.config.quality.timeliness is not None:
                 delay = arrival - rows.event_time[positions]
                 timely = int(np.count_nonzero(delay <= lane.config.quality.timeliness))
-                add_tallies(profile, {("timely",): timely, ("timed",): int(positions.size)})
+                add_tallies(profile, {("timely",): timely})
         newest = max(wholes, default=None)
         if newest is None:
             watermark = lane.version(version).watermark
-            newest = int(bucket_starts(np.array([arrival if watermark is None else watermark]), lane.resolution)[0])
+            newest = int(
+                bucket_starts(np.array([arrival if watermark is None else watermark]), lane.resolution)[0]
+            )
             wholes[newest] = Profile.empty(grid)
             deltas.append(Delta(version, "", newest, wholes[newest]))
         small: dict[tuple[str, ...], int] = {("received",): batch.received}
         small |= {("rejected", reason): count for reason, count in rejected.items() if count}
         small |= {("invalid", column): count for column, count in batch.invalid.items() if count}
-        if admitted.admission.duplicates:
+        if batch.ids is not None:
             small["duplicate",] = admitted.admission.duplicates
         add_tallies(wholes[newest], small)
 
@@ -310,7 +326,9 @@ def raw_rows(batch: Batch, arrival: float) -> bytes:
     return bytes(sink.getvalue())
 
 
-def bin_counters(grid: Grid, total: Profile, version: str, columns: Sequence[str]) -> dict[tuple[str, ...], float]:
+def bin_counters(
+    grid: Grid, total: Profile, version: str, columns: Sequence[str]
+) -> dict[tuple[str, ...], float]:
     """Increments of the per-bin counters: ("bins", version, grid, column, bin)."""
     increments: dict[tuple[str, ...], float] = {}
     for column in columns:

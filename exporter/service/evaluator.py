@@ -42,6 +42,7 @@ def settings_of(lane: Lane) -> Settings:
         minimum_effect=config.drift.minimum_effect,
         minimum_rows=config.drift.minimum_rows,
         quality_weights=config.quality.weights,
+        timeliness=config.quality.timeliness is not None,
         id_column=lane.schema.id,
     )
 
@@ -72,11 +73,11 @@ def evaluate_lane(lane: Lane, now: float) -> Mapping[EvaluationKey, Evaluation]:
         made = evaluate(
             prepared.subject,
             prepared.current,
-            prepared.outcomes,
-            (prepared.outcome_span.start, prepared.outcome_span.end) if prepared.outcome_span else None,
-            prepared.baseline,
-            prepared.reference,
-            settings,
+            outcomes=prepared.outcomes,
+            outcome_span=(span.start, span.end) if (span := prepared.outcome_span) else None,
+            baseline=prepared.baseline,
+            reference=prepared.reference,
+            settings=settings,
         )
         made = replace(made, labeled_ratio=prepared.labeled_ratio)
         evaluations[made.version, made.window.name, made.segment] = made
@@ -115,7 +116,13 @@ def _inputs(lane: Lane, state: VersionState, key: str, series: ProfileSeries, no
         )
         prepared.append(
             _Input(
-                subject, current.copy(), outcomes, outcome_span, profile, reference, _labeled_ratio(series, span)
+                subject,
+                current.copy(),
+                outcomes,
+                outcome_span,
+                profile,
+                reference,
+                _labeled_ratio(series, span),
             )
         )
     return prepared

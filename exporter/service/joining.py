@@ -68,7 +68,10 @@ def join(index: PredictionIndex, hashes: Hashes, values: Floats, arrival: float)
     waiting = np.flatnonzero(per_label == 0)
     already = np.array([index.held_label(int(hashes[position])) for position in waiting], dtype=object)
     repeated = np.array(
-        [earlier is not None and earlier == values[position] for earlier, position in zip(already, waiting, strict=True)],
+        [
+            earlier is not None and earlier == values[position]
+            for earlier, position in zip(already, waiting, strict=True)
+        ],
         dtype=bool,
     )
     corrected_early = int(sum(earlier is not None for earlier in already) - repeated.sum())
@@ -133,7 +136,9 @@ def join_deltas(
     return deltas, labeled
 
 
-def gather(payloads: Mapping[int, pa.RecordBatch], chunk: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Table:
+def gather(
+    payloads: Mapping[int, pa.RecordBatch], chunk: NDArray[np.int64], row: NDArray[np.int64]
+) -> pa.Table:
     """Rows of several chunks in the order asked for."""
     ids = np.unique(chunk)
     tables, order = [], []
@@ -145,4 +150,3 @@ def gather(payloads: Mapping[int, pa.RecordBatch], chunk: NDArray[np.int64], row
     back = np.empty(chunk.size, dtype=np.int64)
     back[np.concatenate(order)] = np.arange(chunk.size)
     return together.take(pa.array(back)).combine_chunks()
-

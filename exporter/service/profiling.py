@@ -70,15 +70,20 @@ def by_value(values: pa.DictionaryArray | pa.Array) -> Iterator[tuple[str, NDArr
 
 
 def row_deltas(
-    grid: Grid, batch: Batch, version: str, segments: SegmentValues, *, resolution: float, arrival: float, threads: int
+    grid: Grid,
+    batch: Batch,
+    version: str,
+    segments: SegmentValues,
+    *,
+    resolution: float,
+    arrival: float,
+    threads: int,
 ) -> list[Delta]:
     """Profiles of a batch's features, predictions and scores."""
     deltas = []
     for bucket, positions in by_bucket(batch.event_time, resolution):
         part = batch if positions.size == batch.rows else batch.take(positions)
-        deltas.append(
-            Delta(version, "", bucket, profile_rows(grid, part, threads=threads, arrival=arrival))
-        )
+        deltas.append(Delta(version, "", bucket, profile_rows(grid, part, threads=threads, arrival=arrival)))
         for column in segments.columns:
             for value, rows in by_value(part.segments[column]):
                 if segments.follow(column, value):
@@ -101,7 +106,9 @@ def outcome_deltas(
     """Profiles of labelled predictions; `sign=-1` takes them back."""
     deltas = []
     for bucket, positions in by_bucket(event_time, resolution):
-        deltas.append(Delta(version, "", bucket, profile_outcomes(grid, _rows(outcomes, positions), sign=sign)))
+        deltas.append(
+            Delta(version, "", bucket, profile_outcomes(grid, _rows(outcomes, positions), sign=sign))
+        )
         for column, values in segment_columns.items():
             for value, rows in by_value(values.take(pa.array(positions))):
                 if segments.follow(column, value):

@@ -64,7 +64,9 @@ class Publisher:
         """Whether per-bin counters of the model have just ended their time at 0."""
         warmup = lane.config.counter_warmup
         ended = [
-            key for key, seen in self._first_seen.items() if key[0] == lane.name and 0 <= now - seen - warmup < 3600
+            key
+            for key, seen in self._first_seen.items()
+            if key[0] == lane.name and 0 <= now - seen - warmup < 3600
         ]
         for key in ended:
             self._first_seen[key] = float("-inf")
@@ -103,11 +105,11 @@ class Publisher:
                     where = (lane.name, version, window.name)
                     missing = [("performance", None, "no_baseline"), ("drift", None, "no_baseline")]
                     yield from undefined_samples("ml_undefined", where, missing)
-        for (version, window, _), evaluation in lane.evaluations.items():
+        for (version, window_name, _), evaluation in lane.evaluations.items():
             since = {
                 column: at
                 for (of_version, of_window, column), at in lane.drift_since.items()
-                if (of_version, of_window) == (version, window)
+                if (of_version, of_window) == (version, window_name)
             }
             yield from evaluation_samples(evaluation, drift_since=since)
 
@@ -143,18 +145,18 @@ class Publisher:
         """
         counters: dict[tuple[str, ...], float] = {}
         for version in sorted(versions):
-            for name in ("rows", "labels", "batches"):
-                counters[name, version] = lane.counters.get((name, version), 0.0)
+            for what in ("rows", "labels", "batches"):
+                counters[what, version] = lane.counters.get((what, version), 0.0)
             if lane.grid is None:
                 continue
             warm = self._is_warm(lane, version, lane.grid.id, now)
             for column in lane.binned_columns():
                 for name in lane.grid.columns[column].coarse.names:
-                    key = ("bins", version, lane.grid.id, column, name)
+                    key: tuple[str, ...] = ("bins", version, lane.grid.id, column, name)
                     counters[key] = lane.counters.get(key, 0.0) if warm else 0.0
-        for key, count in lane.counters.items():
-            if key[0] == "rejected" and key[1] in versions:
-                counters[key] = count
+        for rejected, count in lane.counters.items():
+            if rejected[0] == "rejected" and rejected[1] in versions:
+                counters[rejected] = count
         return counters
 
     def _is_warm(self, lane: Lane, version: str, grid_id: str, now: float) -> bool:

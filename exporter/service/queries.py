@@ -17,14 +17,10 @@ from exporter.service.lane import Lane
 def summary(lane: Lane) -> dict[str, Any]:
     """One line about a model: what it is and how it stands."""
     with lane.lock:
-        drifted = sorted(
-            {name for evaluation in _whole(lane) for name in evaluation.drift.detected_columns}
-        )
+        drifted = sorted({name for evaluation in _whole(lane) for name in evaluation.drift.detected_columns})
         degraded = sorted({name for evaluation in _whole(lane) for name in evaluation.performance.degraded})
         active = [baseline for baseline in lane.baselines.values() if baseline.active]
-        last_batch = max(
-            (value for key, value in lane.state.items() if key[0] == "last_batch"), default=None
-        )
+        last_batch = max((value for key, value in lane.state.items() if key[0] == "last_batch"), default=None)
         return {
             "model": lane.name,
             "task": str(lane.schema.task),
@@ -46,7 +42,9 @@ def waiting_reason(lane: Lane) -> str | None:
         return None
     needed = lane.config.baseline.rows
     if lane.config.baseline.source == "first_rows":
-        return f"no baseline yet: {lane.raw_rows} of {needed} first rows have come; or push one to .../baselines"
+        return (
+            f"no baseline yet: {lane.raw_rows} of {needed} first rows have come; or push one to .../baselines"
+        )
     return "no baseline yet: push one to .../baselines"
 
 
@@ -121,7 +119,12 @@ def evaluations(
         if (_segment(evaluation) or "") != (segment or "") and segment != "*":
             continue
         chosen.append(_part(lane, evaluation, part))
-    return {"model": lane.name, "evaluated": lane.evaluated_at or None, "reason": waiting_reason(lane), "results": chosen}
+    return {
+        "model": lane.name,
+        "evaluated": lane.evaluated_at or None,
+        "reason": waiting_reason(lane),
+        "results": chosen,
+    }
 
 
 def _part(lane: Lane, evaluation: Evaluation, part: str) -> dict[str, Any]:
@@ -181,7 +184,9 @@ def distributions(lane: Lane, column: str, window: str | None, version: str | No
             "end": span.end,
             "bins": bin_descriptions(grid),
             "current": [int(count) for count in current.coarse_counts(column)],
-            "baseline": None if reference is None else [int(count) for count in reference.coarse_counts(column)],
+            "baseline": None
+            if reference is None
+            else [int(count) for count in reference.coarse_counts(column)],
             "current_summary": column_summary(current.column(column)),
             "baseline_summary": None if reference is None else column_summary(reference.column(column)),
         }
@@ -209,7 +214,10 @@ def column_summary(column: NumericColumn | CategoricalColumn) -> dict[str, Any]:
             "minimum": column.minimum,
             "maximum": column.maximum,
         }
-        return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in values.items()}
+        return {
+            key: None if isinstance(value, float) and not np.isfinite(value) else value
+            for key, value in values.items()
+        }
     return {
         "rows": int(column.n),
         "missing": int(column.missing),
@@ -242,4 +250,3 @@ def _check_window(lane: Lane, window: str | None) -> None:
     names = [configured.name for configured in lane.config.windows]
     if window is not None and window not in names:
         raise NotFoundError(f"model {lane.name!r} has no window {window!r}; it has {', '.join(names)}")
-

@@ -28,7 +28,9 @@ def recover(name: str, config: ModelConfig, store: Store, rules: RuleSet) -> Lan
     lane.labels = LabelCodes(schema.task, [name for _, name in codes])
     lane.grids = {grid_id: Grid.from_bytes(data) for grid_id, data in stored.grids.items()}
     lane.baselines = {baseline.id: baseline for baseline in stored.baselines}
-    created = {key[1]: at for key, at in stored.state.items() if key[0] == "grid_created" and key[1] in lane.grids}
+    created = {
+        key[1]: at for key, at in stored.state.items() if key[0] == "grid_created" and key[1] in lane.grids
+    }
     if created:
         lane.adopt_grid(lane.grids[max(created, key=lambda grid_id: created[grid_id])])
     for key, value in stored.state.items():
@@ -50,7 +52,9 @@ def recover(name: str, config: ModelConfig, store: Store, rules: RuleSet) -> Lan
     return lane
 
 
-def _restore_buckets(lane: Lane, buckets: dict[tuple[str, str, int], list[tuple[str, bytes]]], grid: Grid) -> None:
+def _restore_buckets(
+    lane: Lane, buckets: dict[tuple[str, str, int], list[tuple[str, bytes]]], grid: Grid
+) -> None:
     for (version, segment, bucket), parts in sorted(buckets.items()):
         place = split_segment(segment)
         if place is not None and not lane.segments.follow(*place):

@@ -140,7 +140,13 @@ class Service:
         return answer
 
     def ingest_profile(
-        self, model: str, data: bytes, *, version: str = "default", key: str | None = None, body_hash: str = ""
+        self,
+        model: str,
+        data: bytes,
+        *,
+        version: str = "default",
+        key: str | None = None,
+        body_hash: str = "",
     ) -> Answer:
         """Take profiles that were made elsewhere on the current grid; blocks until they are durable."""
         lane = self._lane(model)
@@ -168,9 +174,7 @@ class Service:
                 if pushed.newest_event > now + lane.config.future_tolerance:
                     raise UnusableBatchError("the profile's newest event lies in the future")
                 deltas = [
-                    Delta(
-                        version, "", int(start // lane.resolution * lane.resolution), profile
-                    )
+                    Delta(version, "", int(start // lane.resolution * lane.resolution), profile)
                     for start, profile in pushed.buckets
                 ]
                 total = merged(deltas, lane.grid)
@@ -235,7 +239,9 @@ class Service:
             check_version(version)
         request = Request("baselines", key, body_hash)
         if table is not None:
-            answer = self._baselines.from_rows(lane, table, version, request, activate=activate, regrid=regrid)
+            answer = self._baselines.from_rows(
+                lane, table, version, request, activate=activate, regrid=regrid
+            )
         elif period is not None:
             answer = self._baselines.from_period(lane, period, version, request, activate=activate)
         elif artifact is not None:
@@ -258,8 +264,7 @@ class Service:
         stored = self._baselines.get(lane, baseline)
         profile = lane.baseline_profile(stored)
         columns = {
-            name: queries.column_summary(profile.column(name))
-            for name, grid in profile.grid.columns.items()
+            name: queries.column_summary(profile.column(name)) for name, grid in profile.grid.columns.items()
         }
         return {**self._baselines.describe(stored), "columns": columns}
 
@@ -360,13 +365,17 @@ class Service:
 
     def _lane(self, model: str) -> Lane:
         if self._stopping:
-            raise BusyError("the exporter is stopping; try again soon", retry_after_seconds=5, code="stopping")
+            raise BusyError(
+                "the exporter is stopping; try again soon", retry_after_seconds=5, code="stopping"
+            )
         if model not in self._config.models:
             raise NotFoundError(
                 f"there is no model {model!r}; configured are {', '.join(sorted(self._config.models)) or 'none'}"
             )
         if not self._ready:
-            raise BusyError("the exporter is still recovering its store", retry_after_seconds=2, code="not_ready")
+            raise BusyError(
+                "the exporter is still recovering its store", retry_after_seconds=2, code="not_ready"
+            )
         return self._lanes[model]
 
     def _evaluation_failed(self, lane: Lane, error: Exception) -> None:  # noqa: ARG002  # logged by the evaluator

@@ -1,0 +1,147 @@
+"""Data quality of a table from Python: the same profiles, rules and ratios as the exporter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from exporter.baseline import grid_of, resolved_schema
+from exporter.batch import Batch, validate_batch
+from exporter.errors import UnusableBatchError
+from exporter.evaluation import Settings, measure_quality
+from exporter.profiles import Profile, profile_rows
+from exporter.results import QualityReport
+from exporter.rules import RuleSet
+from exporter.schema import Schema, Task
+
+_NO_COLUMN = "\x1f"
+"""The name of an outcome that a table of data does not have; no user's column can be called so."""
+
+
+class DataQualityDashboard:
+    """Completeness, validity, consistency, uniqueness and timeliness of tables.
+
+    Parameters
+    ----------
+    timeliness_seconds : float
+        A row is timely when it is looked at within this time of its `timestamp_col`.
+    weights : mapping, optional
+        Weight of each check in the score; 1 unless given.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"feature1": [1.0, None, 3.0, 4.0], "carrier": ["AA", "UA", "AA", "??"]})
+    >>> rules = {"carrier": {"allowed": ["AA", "UA"]}}
+    >>> metrics = DataQualityDashboard().generate_dashboard_metrics(frame, validation_rules=rules)
+    >>> metrics["completeness"]["feature1"], metrics["validity"]["carrier"]["allowed"]
+    (0.75, 0.75)
+    """
+
+    def __init__(
+        self,
+        *,
+        timeliness_seconds: float = 3600.0,
+        weights: Mapping[str, float] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._timeliness_seconds = timeliness_seconds
+        self._weights = dict(weights or {})
+        self._clock = clock
+
+    def generate_dashboard_metrics(
+        self,
+        df: pd.DataFrame | pa.Table,
+        columns: Sequence[str] | None = None,
+        validation_rules: Mapping[str, Mapping[str, Any]] | None = None,
+        consistency_rules: Mapping[str, str] | None = None,
+        timestamp_col: str | None = None,
+    ) -> QualityReport:
+        """Measure one table.
+
+        Parameters
+        ----------
+        df : DataFrame or Arrow table, n rows
+        columns : sequence of str, optional
+            Default all.
+        validation_rules : mapping of column to rules
+            `min`, `max`, `not_null`, `allowed`, `regex`, `type`, `unique`, `length`, as in the configuration.
+        consistency_rules : mapping of name to SQL boolean expression
+        timestamp_col : str, optional
+            For timeliness.
+
+        Raises
+        ------
+        UnusableBatchError
+            A named column is absent, or there are no rows.
+        ConfigurationError
+            A rule cannot be used; `problems` says which and why.
+        """
+        table = (
+            df
+            if isinstance(df, pa.Table)
+            else pa.Table.from_pandas(df.rename(columns=str), preserve_index=False)
+        )
+        absent = [
+            name for name in (*(columns or ()), timestamp_col) if name and name not in table.column_names
+        ]
+        if absent:
+            raise UnusableBatchError(
+                f"the table has no column {', '.join(absent)}; it has {', '.join(table.column_names)}"
+            )
+        now = self._clock()
+        schema = Schema("table", Task.REGRESSION, prediction=_NO_COLUMN, label=_NO_COLUMN)
+        batch = self._batch(table if columns is None else table.select(list(columns)), schema, now)
+        schema = resolved_schema(schema, batch)
+        batch = self._batch(batch.table, schema, now)
+        profile = profile_rows(grid_of(batch), batch)
+        rules = RuleSet.compile(validation_rules or {}, consistency_rules or {}, schema)
+        try:
+            judged = rules.evaluate(table)
+        finally:
+            rules.close()
+        self._tally(profile, batch, judged.tallies, self._timely(table, timestamp_col, now))
+        report = measure_quality(
+            profile, None, Settings(timeliness=timestamp_col is not None, quality_weights=self._weights)
+        )
+        return self._without_baseline(report, judged.failures)
+
+    def _batch(self, table: pa.Table, schema: Schema, now: float) -> Batch:
+        return validate_batch(table, schema, now=now, future_tolerance=float("inf"), needs_prediction=False)
+
+    def _timely(self, table: pa.Table, timestamp_col: str | None, now: float) -> int | None:
+        if timestamp_col is None:
+            return None
+        timed = Schema(
+            "table",
+            Task.REGRESSION,
+            prediction=_NO_COLUMN,
+            label=_NO_COLUMN,
+            timestamp=timestamp_col,
+            features=(),
+        )
+        batch = self._batch(table.select([timestamp_col]), timed, now)
+        return int(np.count_nonzero(now - batch.event_time <= self._timeliness_seconds))
+
+    @staticmethod
+    def _tally(
+        profile: Profile, batch: Batch, rules: Mapping[tuple[str, ...], int], timely: int | None
+    ) -> None:
+        profile.tallies.update(rules)
+        profile.tallies["received",] = batch.received
+        profile.tallies.update({("invalid", column): count for column, count in batch.invalid.items()})
+        if timely is not None:
+            profile.tallies["timely",] = timely
+
+    @staticmethod
+    def _without_baseline(report: QualityReport, failures: Mapping[str, str]) -> QualityReport:
+        """Leave out what only a baseline could tell, and name the rules that failed."""
+        kept = tuple(gap for gap in report.undefined if gap[2] != "no_baseline")
+        failed = tuple(("quality_rule", path, "error") for path in failures)
+        return replace(report, undefined=(*kept, *failed))
