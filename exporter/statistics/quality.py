@@ -20,8 +20,15 @@ Gap = tuple[str, str | None, str]
 """(measure, subject or None, reason) of a ratio that is not defined."""
 
 SCORE_CHECKS = (
-    "completeness", "uniqueness", "type_valid", "in_range", "known_category", "validity", "consistency", "timeliness",
-)  # fmt: skip
+    "completeness",
+    "uniqueness",
+    "type_valid",
+    "in_range",
+    "known_category",
+    "validity",
+    "consistency",
+    "timeliness",
+)
 """Checks that enter the score, each with the mean of its ratios."""
 
 
@@ -59,9 +66,9 @@ def quality_report(
         return QualityReport(undefined=tuple((f"quality_{check}", None, "empty") for check in SCORE_CHECKS))
     gaps: list[Gap] = []
     features = {name: column for name, column in columns.items() if column.grid.role is not Role.LABEL}
-    duplicate = _duplicate_ratio(tallies, rows)
+    duplicate = _duplicate_ratio(tallies, rows, looked=id_column is not None)
     unique = {} if id_column is None or duplicate is None else {id_column: 1 - duplicate}
-    report = {
+    report: dict[str, Any] = {
         "completeness": {name: _complete(column) for name, column in features.items() if _seen(column)},
         "uniqueness": unique,
         "type_valid": _type_valid(features, tallies, rows),
@@ -87,9 +94,9 @@ def _complete(column: ColumnView) -> float:
     return 1 - int(column.missing) / missing_rows(column)[1]
 
 
-def _duplicate_ratio(tallies: Tallies, rows: int) -> float | None:
+def _duplicate_ratio(tallies: Tallies, rows: int, *, looked: bool) -> float | None:
     """Repeated ids (which are not profiled) among all that came; None when ids were not looked at."""
-    duplicates = tallies.get(("duplicate",))
+    duplicates = tallies.get(("duplicate",), 0 if looked else None)
     return None if duplicates is None else duplicates / (rows + duplicates)
 
 
