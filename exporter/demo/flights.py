@@ -24,7 +24,7 @@ LATE_MINUTES = 15
 TAXI_MINUTES = 30
 """Time on the ground that is added to the time in the air to tell when a flight has landed."""
 
-CATEGORICAL_FEATURES = ("carrier", "origin", "dest", "weekday")
+CATEGORICAL_FEATURES = ("carrier", "origin", "dest")
 NUMERIC_FEATURES = (
     "distance",
     "hour",
@@ -55,7 +55,6 @@ _FLIGHT_COLUMNS = (
     "time_hour",
 )
 _WEATHER_FEATURES = ("temp", "wind_speed", "precip", "visib")
-_WEEKDAYS = np.array(["mon", "tue", "wed", "thu", "fri", "sat", "sun"])
 
 _PROMPT_RATIO = 0.7
 _NEVER_RATIO = 0.02
@@ -102,7 +101,6 @@ def load_flights(directory: Path | None = None) -> pd.DataFrame:
     frame["scheduled"] = time_hour + pd.to_timedelta(frame["minute"], unit="min")
     day = pd.to_datetime(frame[["year", "month", "day"]])
     frame["date"] = day.dt.strftime("%Y-%m-%d")
-    frame["weekday"] = _WEEKDAYS[day.dt.day_of_week.to_numpy()]
     frame["flight_id"] = (
         frame["carrier"] + frame["flight"].astype(str) + "-" + frame["origin"] + "-" + frame["date"]
     )

@@ -32,7 +32,8 @@ CONFIGURATION = Path(__file__).with_name("models.yml")
 
 _DAY_SECONDS = 86_400.0
 _LINES = 10
-"""Lines of progress where there is no terminal."""
+_LINE_CHARACTERS = 110
+"""Lines of progress, and their length, where there is no terminal."""
 _CATCH_UP_SECONDS = 30.0
 
 _GUIDE = """
@@ -75,7 +76,7 @@ def main(
     ExporterError
         The flights are not installed, or the exporter cannot run here; the message says what to do.
     """
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _LINE_CHARACTERS)
     started = time.monotonic()
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_signals())

@@ -16,7 +16,7 @@ METRICS = ("accuracy", "f1", "roc_auc")
 
 def performance_table(client: Client, windows: Sequence[str]) -> Table:
     """Return realised performance by version and window, with its 95 % bounds and its baseline."""
-    table = Table(title="Performance where labels have come (95 % bounds; against January)")
+    table = Table(title="Performance, 95 % bounds (!: worse than January by more than alert_threshold)")
     table.add_column("version")
     table.add_column("window")
     table.add_column("labelled", justify="right")
@@ -37,7 +37,7 @@ def drift_table(client: Client, windows: Sequence[str]) -> Table:
     table.add_column("version")
     table.add_column("window")
     table.add_column("drifted features", justify="right")
-    table.add_column("furthest beyond their critical value")
+    table.add_column("most drifted (multiple of the critical value)")
     for version in VERSIONS:
         for window in windows:
             found = _only(client.drift(MODEL, version=version, window=window))
@@ -84,10 +84,8 @@ def _only(answer: Mapping[str, Any]) -> Mapping[str, Any]:
 def _metric_text(metric: Mapping[str, Any] | None) -> str:
     if not metric or metric.get("value") is None:
         return str((metric or {}).get("reason") or "-")
-    text = f"{metric['value']:.3f} [{metric['lower']:.3f}, {metric['upper']:.3f}]"
-    if metric.get("drop") is not None:
-        text += f" {-metric['drop']:+.3f}"
-    return f"{text} !" if metric.get("degraded") else text
+    text = f"{metric['value']:.3f} [{metric['lower']:.2f}, {metric['upper']:.2f}]"
+    return f"! {text}" if metric.get("degraded") else text
 
 
 def _strongest(columns: Mapping[str, Mapping[str, Any]]) -> str:
