@@ -49,8 +49,7 @@ class Api:
         return _answered(self._service.distributions(model, column, **view))
 
     def list_baselines(self, model: str) -> Response:
-        listed = self._service.list_baselines(model)
-        return _answered({"baselines": listed} if isinstance(listed, list | tuple) else listed)
+        return _answered(self._service.list_baselines(model))
 
     def show_baseline(self, model: str, baseline: str) -> Response:
         return _answered(self._service.show_baseline(model, baseline))
@@ -77,14 +76,7 @@ class Api:
 
 def visible_models(service: ServiceProtocol, caller: Caller) -> list[Any]:
     """The models that the caller may see."""
-    models = service.list_models()
-    if isinstance(models, dict):
-        models = models.get("models", models)
-    return [model for model in models if caller.sees(_name(model))]
-
-
-def _name(model: Any) -> str:
-    return str(model["name"] if "name" in model else model["model"])
+    return [model for model in service.list_models()["models"] if caller.sees(model["model"])]
 
 
 def _answered(value: Any) -> Response:

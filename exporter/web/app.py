@@ -49,7 +49,6 @@ def create_app(
     service: ServiceProtocol,
     *,
     decoder: DecoderProtocol,
-    decompress: Callable[[bytes, str], bytes],
     auth: Authenticator | None = None,
     limits: WebLimits | None = None,
     origins: Origins | None = None,
@@ -60,8 +59,7 @@ def create_app(
     Parameters
     ----------
     service : what answers
-    decoder : bytes of rows -> table, with its limits inside
-    decompress : (body, encoding) -> bytes of a profile or an artifact, bounded
+    decoder : bytes of rows -> table
     auth : who asks; None lets everybody do everything
     limits : sizes and times
     origins : which hosts are answered for
@@ -72,7 +70,7 @@ def create_app(
     limits = limits or WebLimits()
     auth = auth or Authenticator(lambda: Credentials({}))
     origins = origins or Origins()
-    handlers = _handlers(service, decoder, decompress, limits)
+    handlers = _handlers(service, decoder, limits)
     for operation in OPERATIONS:
         _register(app, operation, handlers[operation.name], auth, service)
 
@@ -102,13 +100,12 @@ def create_app(
 def _handlers(
     service: ServiceProtocol,
     decoder: DecoderProtocol,
-    decompress: Callable[[bytes, str], bytes],
     limits: WebLimits,
 ) -> dict[str, Handler]:
     document = openapi_document()
     pages = Pages(service, document)
     handlers: dict[str, Handler] = {}
-    for owner in (Ingest(service, decoder, limits, decompress), Api(service), pages):
+    for owner in (Ingest(service, decoder, limits), Api(service), pages):
         for operation in OPERATIONS:
             if hasattr(owner, operation.name):
                 handlers[operation.name] = getattr(owner, operation.name)

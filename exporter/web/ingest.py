@@ -7,7 +7,7 @@ header; then there must be room for one more body; only then is the body read, o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +16,9 @@ import orjson
 import pyarrow as pa
 from flask import Request, Response, request
 
+from exporter.compression import decompress
 from exporter.errors import BadRequestError, TooLargeError, UnreadableError, UnsupportedFormatError
+from exporter.limits import Limits
 from exporter.schema import Schema
 from exporter.web.answers import RequestTimeoutError, json_response
 from exporter.web.limits import Admission, WebLimits
@@ -37,6 +39,7 @@ class DecoderProtocol(Protocol):
         content_type: str,
         content_encoding: str | None,
         *,
+        limits: Limits,
         schema: Schema | None,
     ) -> pa.Table: ...
 
@@ -53,24 +56,13 @@ class Received:
 
 
 class Ingest:
-    """Handlers of the operations with a body.
+    """Handlers of the operations with a body."""
 
-    Parameters
-    ----------
-    decompress : (body, encoding) -> bytes, for bodies that are not rows; bounded by the caller
-    """
-
-    def __init__(
-        self,
-        service: ServiceProtocol,
-        decoder: DecoderProtocol,
-        limits: WebLimits,
-        decompress: Callable[[bytes, str], bytes],
-    ) -> None:
+    def __init__(self, service: ServiceProtocol, decoder: DecoderProtocol, limits: WebLimits) -> None:
         self._service = service
         self._decoder = decoder
         self._limits = limits
-        self._decompress = decompress
+        self._decoding = Limits(body_bytes=limits.body_bytes)
         self._admission = Admission(limits)
 
     def push_batch(self, model: str, version: str, backfill: bool) -> Response:
@@ -133,11 +125,12 @@ class Ingest:
             yield Received(data, content_type, encoding, key, hashlib.sha256(data).hexdigest())
 
     def _rows(self, body: Received, schema: Schema) -> pa.Table:
-        return self._decoder.decode(memoryview(body.data), body.content_type, body.encoding, schema=schema)
+        return self._decoder.decode(
+            memoryview(body.data), body.content_type, body.encoding, limits=self._decoding, schema=schema
+        )
 
     def _plain(self, body: Received) -> bytes:
-        data = bytes(body.data)
-        return data if body.encoding is None else self._decompress(data, body.encoding)
+        return bytes(decompress(body.data, body.encoding, maximum_bytes=self._decoding.decoded_bytes))
 
 
 def idempotency_key(request: Request) -> str | None:

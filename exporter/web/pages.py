@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, render_template_string, request
 
+from exporter.exposition import negotiate
 from exporter.web.answers import json_bytes
 from exporter.web.api import visible_models
 from exporter.web.auth import Caller
-from exporter.web.negotiation import negotiate
 from exporter.web.protocol import ServiceProtocol
 
 _STYLE = """
@@ -44,13 +45,13 @@ _PAGE = """<!doctype html>
 {% if rows %}
 <div class="scroll"><table>
 <thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Baseline</th>
-<th scope="col">Windows</th><th scope="col">Last batch</th></tr></thead>
+<th scope="col">Versions</th><th scope="col">Windows</th><th scope="col">Last batch</th></tr></thead>
 <tbody>
 {% for row in rows %}
 <tr><td><a href="/api/v1/models/{{ row.name|urlencode }}">{{ row.name }}</a><br>
 <span class="quiet">{{ row.task }}</span></td>
 <td>{{ row.state }}<br><a href="/api/v1/models/{{ row.name|urlencode }}/status">status</a></td>
-<td>{{ row.baseline }}</td><td>{{ row.windows }}</td><td>{{ row.last_batch }}</td></tr>
+<td>{{ row.baseline }}</td><td>{{ row.versions }}</td><td>{{ row.windows }}</td><td>{{ row.last_batch }}</td></tr>
 {% endfor %}
 </tbody></table></div>
 {% else %}
@@ -82,10 +83,8 @@ class Pages:
         )
 
     def metrics(self) -> Response:
-        body, headers = negotiate(
-            self._service.snapshot(), request.headers.get("Accept"), request.headers.get("Accept-Encoding")
-        )
-        return Response(body, headers=headers)
+        form = negotiate(request.headers.get("Accept"), request.headers.get("Accept-Encoding"))
+        return Response(getattr(self._service.snapshot(), form.attribute), headers=form.headers)
 
     def openapi(self) -> Response:
         return Response(self._document, content_type="application/json")
@@ -100,21 +99,35 @@ class Pages:
 
 
 def _row(model: Mapping[str, Any]) -> dict[str, str]:
+    baseline = str(model.get("baseline") or "none yet")
     return {
-        "name": str(model.get("name") or model.get("model")),
+        "name": str(model["model"]),
         "task": str(model.get("task", "")),
-        "state": str(model.get("state") or "-"),
-        "baseline": _text(model.get("baseline")) or "none yet",
-        "windows": _text(model.get("windows")) or "-",
-        "last_batch": _text(model.get("last_batch")) or "none yet",
+        "versions": ", ".join(map(str, model.get("versions") or ())) or "-",
+        "state": _state(model),
+        "baseline": f"{baseline} (provisional)" if model.get("provisional") else baseline,
+        "windows": ", ".join(map(str, model.get("windows") or ())),
+        "last_batch": _moment(model.get("last_batch")),
     }
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(part)}" for key, part in value.items() if part is not None)
-    if isinstance(value, list | tuple):
-        return ", ".join(_text(part) for part in value)
-    return str(value)
+def _state(model: Mapping[str, Any]) -> str:
+    """What a person should know first about a model."""
+    if model.get("reason"):
+        return str(model["reason"])
+    if model.get("last_batch") is None:
+        return "no rows yet"
+    parts = []
+    if drifted := model.get("drifted_columns"):
+        parts.append(f"drifted: {', '.join(map(str, drifted))}")
+    if degraded := model.get("degraded_metrics"):
+        parts.append(f"degraded: {', '.join(map(str, degraded))}")
+    return "; ".join(parts) or "no drift, no degradation"
+
+
+def _moment(seconds: float | None) -> str:
+    if seconds is None:
+        return "none yet"
+    return (
+        datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC")
+    )

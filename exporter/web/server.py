@@ -141,6 +141,7 @@ class _Request(HTTPRequest):
             self.ensure_headers_sent()
         if self.chunked_write:
             self.conn.wfile.write(b"0\r\n\r\n")
+        self.conn.wfile.flush()
 
     def send_headers(self) -> None:
         body = self.rfile
@@ -148,6 +149,7 @@ class _Request(HTTPRequest):
         if unread and (self.expects_continue or not self._drained(body)):
             self.close_connection = True
             self.conn.unread = True
+        self.conn.wfile.hold()
         super().send_headers()
 
     def simple_response(self, status: str | int, msg: str = "") -> None:

@@ -19,6 +19,7 @@ from exporter.errors import TooLargeError, UnreadableError
 
 RECEIVE_BYTES = 256 * 1024
 _LINE_BYTES = 8192
+_HELD_BYTES = 16 * 1024
 
 
 class SocketReader:
@@ -86,9 +87,29 @@ class SocketWriter:
     def __init__(self, sock: socket.socket, seconds: float) -> None:
         self._socket = sock
         self._seconds = seconds
+        self._held: bytes | None = None
         self.bytes_written = 0
 
+    def hold(self) -> None:
+        """Keep the next small write, the header, to send it with what follows."""
+        self._held = b""
+
+    def flush(self) -> None:
+        """Send what is kept."""
+        held, self._held = self._held, None
+        if held:
+            self._send(held)
+
     def write(self, data: bytes) -> int:
+        if self._held is not None:
+            if len(self._held) + len(data) <= _HELD_BYTES:
+                self._held += data
+                return len(data)
+            self.flush()
+        self._send(data)
+        return len(data)
+
+    def _send(self, data: bytes) -> None:
         deadline = time.monotonic() + self._seconds
         view = memoryview(data)
         while view:
@@ -104,7 +125,6 @@ class SocketWriter:
                 raise FatalSSLAlert(*error.args) from error
             view = view[sent:]
             self.bytes_written += sent
-        return len(data)
 
 
 class Body(Protocol):

@@ -217,10 +217,11 @@ def _check_successor(old: _Loaded, new: _Loaded) -> None:
 
 def load_web_config(path: Path) -> WebConfig:
     """Read and validate the file. Raises :class:`ConfigurationError` with every problem."""
+    given = read_file(path)
     try:
-        return WebConfig.model_validate(read_file(path))
+        return WebConfig.model_validate(given)
     except ValidationError as error:
-        problems = [(path_text(location), text) for location, text in problems_of(error, WebConfig)]
+        problems = [(path_text(location), text) for location, text in problems_of(error, WebConfig, given)]
         listed = "; ".join(f"{where}: {what}" for where, what in problems)
         raise ConfigurationError(f"{path}: {listed}", problems) from None
 

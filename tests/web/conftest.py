@@ -1,16 +1,26 @@
-"""An exporter's service in memory, as small as the web's tests need it."""
+"""A running server over a service in memory that is as small as the web's tests need it."""
 
 from __future__ import annotations
 
 import gzip
+import socket
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pyarrow as pa
+import pytest
+import requests
 
-from exporter.errors import ConflictError, KeyReusedError, NotFoundError
+from exporter.compression import decompress
+from exporter.errors import ConflictError, KeyReusedError, NotFoundError, UnreadableError, UnusableBatchError
 from exporter.schema import Schema, Task
+from exporter.web.app import create_app
+from exporter.web.auth import Authenticator
+from exporter.web.limits import WebLimits
+from exporter.web.server import WebServer
 
 MODEL = "flight_delay"
 
@@ -55,7 +65,7 @@ class StandInService:
         return Schema(model, Task.BINARY, "predicted", "delayed", id="flight_id", score="probability")
 
     def _stored(self, name: str, key: str | None, body_hash: str, status: int = 202, **fields: Any) -> Answer:
-        self.calls.append((name, fields))
+        self.calls.append((name, {**fields, "key": key, "body_hash": body_hash}))
         self.entered.release()
         if self.hold is not None:
             self.hold.wait(30)
@@ -152,3 +162,79 @@ class StandInService:
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         self.requests.append((method, route, status))
+
+
+class StandInDecoder:
+    """Bare arrays of JSON rows."""
+
+    def decode(self, body, content_type, content_encoding, *, limits, schema):
+        data = decompress(body, content_encoding, maximum_bytes=limits.decoded_bytes)
+        try:
+            rows = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise UnreadableError(f"expected JSON: {error}") from error
+        if not isinstance(rows, list):
+            raise UnusableBatchError("expected an array of rows")
+        return pa.Table.from_pylist(rows)
+
+
+@dataclass
+class Web:
+    """A server that runs, the service behind it, and a way to speak to it."""
+
+    server: WebServer
+    service: StandInService
+    session: requests.Session = field(default_factory=requests.Session)
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        return self.session.request(method, self.url + path, timeout=20, **options)
+
+    def push(
+        self, data: Any, path: str = f"/api/v1/models/{MODEL}/batches", **headers: str
+    ) -> requests.Response:
+        sent = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        body = orjson.dumps(data) if isinstance(data, list | dict) else data
+        return self.ask("POST", path, data=body, headers=sent)
+
+    def raw(self, *pieces: bytes, seconds: float = 10.0) -> bytes:
+        """Everything that the server answers to these bytes until it closes the connection."""
+        with socket.create_connection(self.server.address, timeout=seconds) as client:
+            for piece in pieces:
+                client.sendall(piece)
+            answer = b""
+            while received := client.recv(65536):
+                answer += received
+        return answer
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Web]]:
+    """Give a function that starts a server on a free port; all are stopped at the end."""
+    started: list[Web] = []
+
+    def start(
+        *, limits: WebLimits | None = None, auth: Authenticator | None = None, tls: Any = None, **options: Any
+    ) -> Web:
+        service = StandInService()
+        app = create_app(service, decoder=StandInDecoder(), auth=auth, limits=limits, **options)
+        server = WebServer(app, ("127.0.0.1", 0), limits=limits, tls=tls)
+        server.start()
+        started.append(Web(server, service))
+        return started[-1]
+
+    yield start
+    for web in started:
+        if web.service.hold is not None:
+            web.service.hold.set()
+        web.session.close()
+        web.server.stop(5)
+
+
+@pytest.fixture
+def web(serve: Callable[..., Web]) -> Web:
+    """Give a server with default settings and nobody to authenticate."""
+    return serve()
