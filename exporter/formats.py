@@ -29,10 +29,10 @@ import pyarrow.parquet
 from exporter.arrow_messages import declared
 from exporter.columns import UNREADABLE_ROWS
 from exporter.compression import Bytes
-from exporter.errors import TooLargeError, UnsupportedFormatError
+from exporter.errors import TooLargeError, UnreadableError, UnsupportedFormatError
 from exporter.json_rows import decode_json, decode_ndjson, numeric_names
 from exporter.limits import Limits
-from exporter.reading import guarded, opened
+from exporter.reading import check_utf8, guarded, opened
 from exporter.schema import Kind, Schema, Task
 
 __all__ = ["ARROW", "CSV", "JSON", "NDJSON", "PARQUET", "Limits", "decode", "encode_table", "media_type"]
@@ -45,6 +45,7 @@ PARQUET = "application/vnd.apache.parquet"
 
 _NULL_NUMBERS = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "Null", "None", "<NA>"]
 _BATCH_ROWS = 131_072
+_BLOCK_BYTES = 1 << 20
 
 
 def decode(
@@ -170,6 +171,7 @@ def _checked(table: pa.Table) -> pa.Table:
 
 
 def _decode_csv(body: Bytes, limits: Limits, schema: Schema | None) -> pa.Table:
+    check_utf8(body)
     names = _header(body)
     _check(limits, columns=len(names))
     types = _csv_types(schema)
@@ -179,11 +181,11 @@ def _decode_csv(body: Bytes, limits: Limits, schema: Schema | None) -> pa.Table:
         ragged.append(1)
         return "skip"
 
-    def parse(column_types: dict[str, pa.DataType]) -> pa.Table:
+    def parse(column_types: dict[str, pa.DataType], block_size: int) -> pa.Table:
         ragged.clear()
         return pyarrow.csv.read_csv(
             pa.BufferReader(body),
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=min(len(body) + 1, 1 << 30)),
+            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=block_size),
             parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=column_types, null_values=_NULL_NUMBERS, strings_can_be_null=False
@@ -191,19 +193,23 @@ def _decode_csv(body: Bytes, limits: Limits, schema: Schema | None) -> pa.Table:
         )
 
     try:
-        table = parse(types)
+        table = parse(types, _BLOCK_BYTES)
     except pa.ArrowInvalid:
-        # Some text is no number: take all columns as texts, and make numbers of those that are.
-        table = parse(dict.fromkeys(names, pa.string()))
+        # Some text is no number, or a row is longer than a block: take all columns as texts, and make numbers
+        # of those that are.
+        table = parse(dict.fromkeys(names, pa.string()), min(len(body) + 1, 1 << 30))
         table = _converted(table, types)
     _check(limits, rows=table.num_rows, size=table.nbytes)
-    table = _without_blanks(table)
+    table = _without_blanks(table.combine_chunks())
     return table.replace_schema_metadata({UNREADABLE_ROWS: str(len(ragged))} if ragged else None)
 
 
 def _header(body: Bytes) -> list[str]:
-    text = bytes(body[: 1 << 22]).split(b"\n", 1)[0].decode()
-    return next(csv.reader([text], strict=False), [])
+    text = bytes(body[:_BLOCK_BYTES]).partition(b"\n")[0].decode(errors="replace")
+    try:
+        return next(csv.reader([text]), [])
+    except csv.Error as error:
+        raise UnreadableError(f"The CSV header cannot be read: {error}") from error
 
 
 def _csv_types(schema: Schema | None) -> dict[str, pa.DataType]:

@@ -27,6 +27,7 @@ from exporter.columns.source import JSON_TEXT, UNREADABLE_ROWS
 from exporter.compression import Bytes
 from exporter.errors import TooLargeError, UnreadableError, UnusableBatchError
 from exporter.limits import Limits
+from exporter.reading import check_utf8
 from exporter.schema import Kind, Schema, Task
 
 _SHAPES = 'an array of objects, {"rows": [{...}, ...]} or {"columns": {"name": [...], ...}}'
@@ -194,6 +195,8 @@ def _array(values: Sequence[Any], *, as_float: bool) -> pa.Array | None:
     types.discard(type(None))
     if not types:
         return pa.nulls(len(values), pa.float64() if as_float else pa.null())
+    if types == {int, float} and not as_float and _lose_digits(values):
+        return None
     if types <= {int, float} and (as_float or float in types):
         target = pa.float64()
     else:
@@ -215,6 +218,10 @@ _ARROW_TYPES = {
     float: pa.float64(),
     list: pa.list_(pa.float64()),
 }
+
+
+def _lose_digits(values: Sequence[Any]) -> bool:
+    return any(type(value) is int and abs(value) > 2**53 for value in values)
 
 
 def _are_vectors(values: Sequence[Any]) -> bool:
@@ -266,11 +273,7 @@ def _rows_as_lines(body: bytes) -> tuple[bytes, int] | None:
 
 
 def _read_lines(text: bytes, rows: int, limits: Limits, schema: Schema | None) -> pa.Table | None:
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError as error:
-            raise UnreadableError(f"The body is not UTF-8: {error}") from error
+    check_utf8(text)
     types = _probe(text, schema)
     if types is None or len(types) > limits.columns or rows > limits.rows:
         return None
@@ -301,12 +304,12 @@ def _probe(text: bytes, schema: Schema | None) -> dict[str, pa.DataType] | None:
     if not rows or not all(isinstance(row, dict) for row in rows):
         return None
     numeric = numeric_names(schema)
-    texts = {column.name for column in (schema and schema.features) or () if column.kind is Kind.CATEGORICAL}
+    texts = _text_names(schema)
     types = {}
     for name in dict.fromkeys(itertools.chain.from_iterable(rows)):
         array = _array([row.get(name) for row in rows], as_float=name in numeric)
-        if array is None:
-            return None
+        if array is None or (name in texts and pa.types.is_floating(array.type)):
+            return None  # several types, or numbers of which every digit counts
         types[name] = pa.string() if pa.types.is_null(array.type) and name in texts else array.type
     return types
 
@@ -339,4 +342,15 @@ def numeric_names(schema: Schema | None) -> frozenset[str]:
         names.update(name for _, name in schema.score)
     if schema.task is Task.REGRESSION:
         names.update((schema.prediction, schema.label))
+    return frozenset(names)
+
+
+def _text_names(schema: Schema | None) -> frozenset[str]:
+    """Columns of which every value's exact text matters."""
+    if schema is None:
+        return frozenset()
+    names = {column.name for column in schema.features or () if column.kind is Kind.CATEGORICAL}
+    names.update(schema.segments)
+    if schema.id is not None:
+        names.add(schema.id)
     return frozenset(names)

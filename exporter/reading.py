@@ -22,6 +22,18 @@ def opened(body: Bytes, content_encoding: str | None, limits: Limits) -> Bytes:
     return content[3:] if bytes(content[:3]) == b"\xef\xbb\xbf" else content
 
 
+def check_utf8(text: Bytes) -> None:
+    """Raise UnreadableError at the first byte that is no UTF-8."""
+    text = bytes(text)
+    if not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            raise UnreadableError(
+                f"Expected UTF-8, but byte {error.start} is not: {error.reason}."
+            ) from error
+
+
 def guarded(reader: Callable[..., pa.Table], content: Bytes, *arguments: Any, **options: Any) -> pa.Table:
     """Call a reader; its library's errors become ours, and names must be unique."""
     try:

@@ -88,8 +88,8 @@ _KINDS: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
 
 
 def _all_times(column: pa.StringArray) -> bool:
+    target = zoned(column)
     try:
-        column.drop_null().cast(zoned(column))
+        return target is not None and len(column.cast(target)) > 0
     except pa.ArrowInvalid:
         return False
-    return True

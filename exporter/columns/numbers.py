@@ -64,13 +64,12 @@ def _number_texts(column: pa.StringArray) -> Reading:
 
 
 def _time_texts(column: pa.StringArray, zone: str) -> Reading:
-    """Texts that are all of one form at once, others one by one."""
+    """Texts that are all of the first one's form at once, others one by one."""
+    target = zoned(column)
     try:
-        return Reading(_seconds(column.cast(zoned(column)), zone))
-    except pa.ArrowInvalid:
-        pass
-    try:
-        return Reading(floats(column.cast(pa.float64())))
+        if target is None:
+            return Reading(floats(column.cast(pa.float64())))
+        return Reading(_seconds(column.cast(target), zone))
     except pa.ArrowInvalid:
         return instants(column.to_pylist(), zone)
 
@@ -88,10 +87,12 @@ def _seconds(array: pa.Array, zone: str) -> Numbers:
     return floats(array.view(pa.int64())) / _UNITS[array.type.unit]
 
 
-def zoned(texts: pa.StringArray) -> pa.DataType:
-    """The timestamp type of RFC 3339 texts, judged by the first one that is there."""
+def zoned(texts: pa.StringArray) -> pa.DataType | None:
+    """The timestamp type of RFC 3339 texts, judged by the first one that is there; None: it is a number."""
     known = texts if texts.null_count == 0 else texts.drop_null()
     first = known[0].as_py() if len(known) else ""
+    if first.replace(".", "", 1).isdigit():
+        return None
     has_zone = first[-1:] in {"Z", "z"} or "+" in first or "-" in first[10:]
     return pa.timestamp("us", tz="UTC" if has_zone else None)
 
