@@ -213,8 +213,8 @@ class RuleWorker:
     def _wait(self, pipe: int, event: int, deadline: float) -> None:
         poll = select.poll()
         poll.register(pipe, event)
-        while not poll.poll(100):
-            if time.monotonic() > deadline:
+        while not poll.poll(min(100.0, max(0.0, 1000 * (deadline - time.monotonic())))):
+            if time.monotonic() >= deadline:
                 self._kill()
                 raise OverrunError(f"no result within {self.deadline_seconds:g} s")
             if self._closed:
