@@ -103,7 +103,10 @@ class LabelBlocks:
 
 def _by_block(slots: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp]]]:
     numbers = slots >> BLOCK_BITS
-    order = np.argsort(numbers, kind="stable")
+    if len(numbers) and numbers.max() - numbers.min() < 1 << 16:
+        order = np.argsort((numbers - numbers.min()).astype(np.uint16), kind="stable")  # a radix sort
+    else:
+        order = np.argsort(numbers, kind="stable")
     ascending = numbers[order]
     starts = np.flatnonzero(np.diff(ascending, prepend=-1))
     if len(slots):

@@ -7,7 +7,7 @@ neighbourhood. What the join needs besides (scores, segments) stays on disk and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pandas.util import hash_array
@@ -315,7 +315,7 @@ class PredictionIndex:
     def replay(
         self,
         hashes: NDArray[np.uint64],
-        values: NDArray[np.float64],
+        values: NDArray[np.number[Any]],
         arrivals: NDArray[np.float64],
         joined: NDArray[np.bool_],
     ) -> None:
@@ -324,11 +324,23 @@ class PredictionIndex:
         `joined` labels had found their predictions; those that find none now belong to expired ones and are
         not held. Of a hash that is labelled twice the last counts.
         """
-        _, from_end = np.unique(hashes[::-1], return_index=True)
-        last = len(hashes) - 1 - from_end
-        hashes, values, arrivals, joined = hashes[last], values[last], arrivals[last], joined[last]
-        matches = self.find(hashes)
-        self.set_labels(matches.slot, values[matches.query])
-        waiting = ~joined
-        waiting[matches.query] = False
-        self.hold(hashes[waiting], values[waiting], arrivals[waiting])
+        ascending, last = _last_of_each(hashes)
+        waiting = ~joined[last]
+        for position, slot in self._runs.pairs(ascending):
+            alive = self._chunks.alive[self._chunks.locate(slot)] if self._dead else slice(None)
+            self.set_labels(slot[alive], values[last[position[alive]]].astype(np.float64))
+            waiting[position[alive]] = False
+        late = last[waiting]
+        self.hold(hashes[late], values[late].astype(np.float64), arrivals[late])
+
+
+def _last_of_each(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+    """The distinct hashes, ascending, and where each stands last."""
+    order = np.argsort(hashes)
+    ascending = hashes[order]
+    first = np.ones(len(ascending), dtype=bool)
+    first[1:] = ascending[1:] != ascending[:-1]
+    if first.all():
+        return ascending, order
+    starts = np.flatnonzero(first)
+    return ascending[starts], np.maximum.reduceat(order, starts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LABELS_AT_ONCE = 1 << 20
+LABELS_AT_ONCE = 1 << 22
 """Stored labels are looked up this many at a time."""
 
 
@@ -93,37 +93,39 @@ def _chunks(connection: sqlite3.Connection, model: int) -> Iterator[tuple[int, s
 
 def _labels(
     connection: sqlite3.Connection, model: int
-) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]]:
-    """(hashes, values, arrivals, joined), many pushes at a time, oldest first."""
-    parts: list[tuple[NDArray[np.uint64], NDArray[np.float64], float, bool]] = []
-    rows = connection.execute(
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.number[Any]], NDArray[np.float64], NDArray[np.bool_]]]:
+    """(hashes, values, arrivals, joined) of all labels, oldest first, one range of hashes after the other.
+
+    A range of hashes meets only that range of the index's sorted runs, so all labels cost one pass over it.
+    """
+    size = connection.execute(
+        "SELECT total(length(hashes)) FROM labels WHERE model = ?", (model,)
+    ).fetchone()[0]
+    total = int(size) // 8
+    hashes, push = np.empty(total, np.uint64), np.empty(total, np.int32)
+    values: list[NDArray[np.number[Any]]] = [np.empty(0, np.int8)]
+    arrivals: list[float] = []
+    joined: list[bool] = []
+    end = 0
+    for label_id, arrival, day, width, checksum, keys, label in connection.execute(
         "SELECT id, arrival, day, width, checksum, hashes, label FROM labels WHERE model = ? ORDER BY id",
         (model,),
-    )
-    size = 0
-    for label_id, arrival, day, width, checksum, hashes, label in rows:
-        if zlib.crc32(label, zlib.crc32(hashes)) != checksum:
+    ):
+        if zlib.crc32(label, zlib.crc32(keys)) != checksum:
             raise CorruptStoreError(f"the labels of push {label_id} do not match their checksum")
-        values = np.frombuffer(label, dtype=np.dtype(width).newbyteorder("<")).astype(np.float64)
-        parts.append((np.frombuffer(hashes, dtype="<u8"), values, arrival, day is not None))
-        size += len(values)
-        if size >= LABELS_AT_ONCE:
-            yield _together(parts)
-            parts, size = [], 0
-    if parts:
-        yield _together(parts)
-
-
-def _together(
-    parts: list[tuple[NDArray[np.uint64], NDArray[np.float64], float, bool]],
-) -> tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    lengths = [len(values) for _, values, _, _ in parts]
-    return (
-        np.concatenate([hashes for hashes, _, _, _ in parts]),
-        np.concatenate([values for _, values, _, _ in parts]),
-        np.repeat([arrival for _, _, arrival, _ in parts], lengths),
-        np.repeat([joined for _, _, _, joined in parts], lengths),
-    )
+        start, end = end, end + len(keys) // 8
+        hashes[start:end] = np.frombuffer(keys, dtype="<u8")
+        push[start:end] = len(arrivals)
+        values.append(np.frombuffer(label, dtype=np.dtype(width).newbyteorder("<")))
+        arrivals.append(arrival)
+        joined.append(day is not None)
+    labels, when, found = np.concatenate(values), np.array(arrivals), np.array(joined, dtype=bool)
+    del values
+    ranges = -(-total // LABELS_AT_ONCE)
+    width_of_range = 2**64 // max(ranges, 1) + 1
+    for number in range(ranges):
+        chosen = np.flatnonzero(hashes // np.uint64(width_of_range) == number) if ranges > 1 else slice(None)
+        yield hashes[chosen], labels[chosen], when[push[chosen]], found[push[chosen]]
 
 
 def _baselines(connection: sqlite3.Connection, name: str, model: int) -> list[StoredBaseline]:

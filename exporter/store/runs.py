@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-LARGEST_RUN = 1 << 22
+LARGEST_RUN = 1 << 21
 """Entries; runs stop growing here, so that no single merge takes longer than some 0.2 s."""
 
 ORDINAL_SPAN = 1 << 32
@@ -56,11 +56,16 @@ class Run:
 
     def find(self, ascending: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Every pair of equal hashes, as (position in `ascending`, ordinal); looks the shorter side up."""
-        if len(ascending) <= len(self):
-            query, position = _equal_pairs(ascending, self.hashes)
+        start = np.searchsorted(self.hashes, ascending[0])
+        end = np.searchsorted(self.hashes, ascending[-1], side="right")
+        mine = self.hashes[start:end]
+        if not len(mine):
+            return np.empty(0, np.intp), np.empty(0, np.int64)
+        if len(ascending) <= len(mine):
+            query, position = _equal_pairs(ascending, mine)
         else:
-            position, query = _equal_pairs(self.hashes, ascending)
-        return query, self.ordinals(position)
+            position, query = _equal_pairs(mine, ascending)
+        return query, self.ordinals(position + start)
 
 
 def _equal_pairs(
@@ -120,11 +125,15 @@ class HashRuns:
             and max(older.newest, newer.newest) - min(older.base, newer.base) < ORDINAL_SPAN
         )
 
+    def pairs(self, ascending: NDArray[np.uint64]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64]]]:
+        """Every entry of each of some ascending hashes, as (position, ordinal), one run after the other."""
+        if len(ascending):
+            yield from (run.find(ascending) for run in self._runs)
+
     def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Every entry of each hash, as (position in `hashes`, ordinal), ascending in both."""
         order = np.argsort(hashes)
-        ascending = hashes[order]
-        found = [run.find(ascending) for run in self._runs] if len(hashes) else []
+        found = list(self.pairs(hashes[order]))
         if not found:
             return np.empty(0, np.intp), np.empty(0, np.int64)
         query = order[np.concatenate([query for query, _ in found])]
