@@ -216,7 +216,7 @@ def _budget_section() -> list[str]:
     lines = [
         "## What goes when `max_series` is reached",
         "",
-        "Whole families, in this order, until the rest fits; those of one line go together. Each is named by",
+        "Whole families, in this order, until the rest fits; those of a line go together. Each is named by",
         '`ml_undefined{reason="budget"}` and counted by `ml_exporter_series_dropped_total`. Families that are',
         "not listed always stay.",
         "",

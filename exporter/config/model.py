@@ -294,8 +294,8 @@ class ModelConfig(Settings):
     )
     features: dict[ColumnName, Annotated[Feature, BeforeValidator(_kind_only)]] | None = Field(
         default=None,
-        description="Kind by feature column (`distance: numeric`, or the mapping below); left out, columns and "
-        "kinds are inferred from the baseline.",
+        description="Kind by feature column (`distance: numeric`, or the mapping below); left out, columns "
+        "and kinds are inferred from the baseline.",
     )
     score_kind: ScoreKind = Field(
         default=ScoreKind.PROBABILITY,
