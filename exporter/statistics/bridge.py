@@ -20,8 +20,8 @@ from scipy import special
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NODES = 28
-"""Quadrature nodes; the steps are at least 1/20 of the barrier's scale wide, which these resolve to 1e-5."""
+NODES, FAR_NODES, FAR = 28, 64, 3.0
+"""Quadrature nodes for barriers up to `FAR` largest deviations, and beyond."""
 
 JUMP, MERGE = 0.16, 0.04
 """In the bridge's largest variance: shares from `JUMP` on are jumps, runs below `MERGE` are merged."""
@@ -81,8 +81,8 @@ def _cut(masses: NDArray[np.float64], variance: float) -> list[tuple[float, floa
 
 
 @cache
-def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.polynomial.legendre.leggauss(NODES)
+def _nodes(number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.polynomial.legendre.leggauss(number)
 
 
 def bridge_exceedance(path: Path, barrier: float) -> float:
@@ -95,7 +95,7 @@ def bridge_exceedance(path: Path, barrier: float) -> float:
         return float(special.kolmogorov(barrier + (path.barriers[0] or 0.0)))
     if barrier > 5.5 * path.deviation:  # beyond the quadrature's reach, where a bound is good enough
         return min(float(special.kolmogorov(barrier)), 4 * float(special.ndtr(-barrier / path.deviation)))
-    roots, weights = _nodes()
+    roots, weights = _nodes(NODES if barrier <= FAR * path.deviation else FAR_NODES)
     points, weights = roots * barrier, weights * barrier
     density: NDArray[np.float64] | None = None
     for length, lattice in zip(path.lengths[:-1], path.barriers[:-1], strict=True):

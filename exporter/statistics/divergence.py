@@ -90,8 +90,8 @@ def total_variation(baseline: ColumnView, current: ColumnView) -> DriftTest:
     correlation = np.nan_to_num(np.clip(correlation, -1, 1))
     np.fill_diagonal(correlation, 1.0)
     covariance = absolute_covariance(correlation) * np.outer(deviation, deviation)
-    mean = np.sqrt(2 / np.pi) * float(deviation.sum()) / 2
-    return DriftTest(value, GammaNull(float(mean), float(covariance.sum()) / 4))
+    mean = float(np.sqrt(2 / np.pi)) * float(deviation.sum()) / 2
+    return DriftTest(value, GammaNull(mean, float(covariance.sum()) / 4 / mean**2))
 
 
 def largest_difference(baseline: ColumnView, current: ColumnView) -> DriftTest:

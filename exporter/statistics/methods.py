@@ -5,6 +5,7 @@ Names, units, kinds and minimum effects are the catalogue's; this module binds t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -104,19 +105,31 @@ def drift_test(
         There is no such method.
     """
     chosen = METHODS[method]
-    if not chosen.defined_for(current.grid.kind):
-        return Undefined("not_comparable", f"{method} is not defined for {current.grid.kind.value} columns")
     if baseline is None:
         return Undefined("no_baseline", "the baseline does not have this column")
+    obstacle = _obstacle(chosen, baseline, current, minimum_rows)
+    if obstacle is not None:
+        return obstacle
+    test = chosen.function(baseline, current)
+    if not math.isfinite(test.statistic):
+        return Undefined("not_comparable", "the values are too large for floating-point arithmetic")
+    return test
+
+
+def _obstacle(
+    method: Method, baseline: ColumnView, current: ColumnView, minimum_rows: int
+) -> Undefined | None:
+    """Why the method is not defined for these columns."""
+    kind = current.grid.kind
+    if not method.defined_for(kind):
+        return Undefined("not_comparable", f"{method.name} is not defined for {kind.value} columns")
     if hasattr(baseline, "cells") != hasattr(current, "cells") or not _same_cells(baseline, current):
         return Undefined("not_comparable", "baseline and window are on different grids")
-    counted = _all_rows if method == "missing" else _rows_with_values
-    reason = _too_few(counted(baseline), counted(current), minimum_rows)
-    if reason is not None:
-        return reason
-    if chosen.needs_scale and not _varies(baseline):
+    counted = _all_rows if method.name == "missing" else _rows_with_values
+    too_few = _too_few(counted(baseline), counted(current), minimum_rows)
+    if too_few is None and method.needs_scale and not _varies(baseline):
         return Undefined("constant", "the baseline does not vary, so it gives no unit of distance")
-    return chosen.function(baseline, current)
+    return too_few
 
 
 def _rows_with_values(column: ColumnView) -> int:

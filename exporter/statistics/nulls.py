@@ -61,22 +61,18 @@ class ScaledChiSquareNull:
 
 @dataclass(frozen=True, slots=True)
 class GammaNull:
-    """A gamma distribution with the given mean and variance; degenerate at `mean` without variance."""
+    """A gamma distribution with the given mean and squared coefficient of variation, both positive."""
 
     mean: float
-    variance: float
+    relative_variance: float
 
     def p_value(self, statistic: float) -> float:
-        if self.mean <= 0 or self.variance <= 0:
-            return 1.0
-        shape = self.mean**2 / self.variance
-        return float(special.gammaincc(shape, max(statistic, 0.0) * self.mean / self.variance))
+        scaled = max(statistic, 0.0) / self.mean / self.relative_variance
+        return float(special.gammaincc(1 / self.relative_variance, scaled))
 
     def critical_value(self, level: float, floor: float = 0.0) -> float:
-        if self.mean <= 0 or self.variance <= 0:
-            return floor
-        shape = self.mean**2 / self.variance
-        return max(floor, float(special.gammainccinv(shape, level)) * self.variance / self.mean)
+        scaled = float(special.gammainccinv(1 / self.relative_variance, level))
+        return max(floor, scaled * self.relative_variance * self.mean)
 
 
 @dataclass(frozen=True, slots=True)

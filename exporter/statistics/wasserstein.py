@@ -73,7 +73,7 @@ def _null(baseline: NumericView, current: NumericView, deviation: float) -> Null
     share, width, spread = share[kept], width[kept], spread[kept]
     unit = math.sqrt(1 / n + 1 / m) / deviation
     mean = math.sqrt(2 / math.pi) * float(spread @ width) * unit
-    return GammaNull(mean, _variance(share, width, spread) * unit**2)
+    return GammaNull(mean, _relative_variance(share, spread * width))
 
 
 def _pooled_strips(
@@ -97,10 +97,10 @@ def _pooled_strips(
     return share, width
 
 
-def _variance(share: NDArray[np.float64], width: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
-    """Variance of the integral of |bridge|, on `STRIPS` strips of about equal part in its mean."""
-    part = np.asarray(spread * width, np.float64)
-    strip = np.minimum((np.cumsum(part) - part / 2) / part.sum() * STRIPS, STRIPS - 1).astype(np.intp)
+def _relative_variance(share: NDArray[np.float64], part: NDArray[np.float64]) -> float:
+    """Variance of the integral of |bridge| over its squared mean, on `STRIPS` strips of about equal part."""
+    part = part / part.sum()
+    strip = np.minimum((np.cumsum(part) - part / 2) * STRIPS, STRIPS - 1).astype(np.intp)
     weight = np.bincount(strip, part, STRIPS)
     middle = np.bincount(strip, part * share, STRIPS)
     kept = weight > 0
@@ -108,4 +108,5 @@ def _variance(share: NDArray[np.float64], width: NDArray[np.float64], spread: ND
     centre = np.clip(middle[kept] / weight, 1e-12, 1 - 1e-12)
     odds = np.sqrt(centre / (1 - centre))
     ratio = odds[:, None] / odds[None, :]
-    return float(weight @ absolute_covariance(np.minimum(np.minimum(ratio, 1 / ratio), 1.0)) @ weight)
+    correlation = np.minimum(np.minimum(ratio, 1 / ratio), 1.0)
+    return float(weight @ absolute_covariance(correlation) @ weight) * math.pi / 2

@@ -37,7 +37,7 @@ def numeric_grid(
         role,
         edges,
         float(values.mean()),
-        float(values.std()) or 1.0,
+        float(np.clip(values - values.mean(), -1e140, 1e140).std()) or 1.0,
         len(distinct) <= 1001,
         starts,
         bins,
@@ -53,7 +53,7 @@ def count_cells(edges: np.ndarray, values: np.ndarray) -> np.ndarray:
 def numeric_column(grid: NumericGrid, values: Any) -> NumericColumn:
     values = np.asarray(values, float)
     finite = values[np.isfinite(values)]
-    deviation = finite - grid.center
+    deviation = np.clip(finite - grid.center, -1e140, 1e140)
     return NumericColumn(
         grid,
         count_cells(grid.edges, finite),
@@ -89,7 +89,7 @@ def categorical_column(grid: CategoricalGrid, values: Any) -> CategoricalColumn:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def numeric_pair() -> Callable[..., tuple[NumericColumn, NumericColumn]]:
     """Baseline and current values as columns on the baseline's grid."""
 
@@ -100,7 +100,7 @@ def numeric_pair() -> Callable[..., tuple[NumericColumn, NumericColumn]]:
     return pair
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def categorical_pair() -> Callable[..., tuple[CategoricalColumn, CategoricalColumn]]:
     """Baseline and current texts (None = missing) as columns on the baseline's grid."""
 
@@ -121,7 +121,7 @@ def outcome_of(data: dict[str, Any], **schema: Any) -> Any:
     return profile.outcome()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def outcome() -> Callable[..., Any]:
     """`outcome(data, task=..., score=...)`: the outcome of rows as the exporter profiles them."""
     return outcome_of

@@ -82,12 +82,12 @@ def test_classes_that_occur_on_one_side_only_count_as_in_scikit_learn(outcome):
 
 
 def test_delta_method_agrees_with_the_bootstrap(rows):
-    """The width of macro bounds is that of 600 resamples of the confusion matrix, within a fifth."""
+    """The width of macro bounds is that of 300 resamples of the confusion matrix, within a fifth."""
     view, label, predicted, _ = rows
     rng = np.random.default_rng(0)
     results = performance(view)
     draws = {"f1": [], "mcc": [], "precision": [], "specificity": [], "balanced_accuracy": []}
-    for _ in range(600):
+    for _ in range(300):
         take = rng.integers(0, 400, 400)
         y, p = label[take], predicted[take]
         matrix = sk.confusion_matrix(y, p, labels=[0, 1, 2])
