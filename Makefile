@@ -47,7 +47,8 @@ bench: $(VENV)/.dev ## Measure speed and memory, print the tables
 	$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(VENV)/.dev ## Write the reference pages anew from the code
-	$(BIN)/python tools/write_docs.py
+	$(BIN)/python -m exporter.reference docs
+	$(BIN)/python tools/write_command_line.py
 
 clean: ## Remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
@@ -177,6 +179,28 @@ def test_decisions_are_numbered_and_listed():
         assert re.search(r"\d{4}-\d{2}-\d{2}", text), f"{page.name}: no date"
         assert re.search(r"(?i)\bstatus\b.*\b(proposed|accepted|replaced)", text, flags=re.DOTALL), page.name
         assert f"adr/{page.name}" in index, f"docs/index.md does not list {page.name}"
+
+
+def test_command_line_page_is_what_the_commands_are():
+    """The page docs/command-line.md lists every command and flag, and is not stale (`make docs`)."""
+    from exporter.cli import command
+
+    tool = runpy.run_path(str(ROOT / "tools" / "write_command_line.py"))
+    text = tool["PAGE"].read_text(encoding="utf-8")
+    assert text == tool["command_line"]()
+    for name, found in command.commands.items():
+        parts = found.commands.values() if isinstance(found, click.Group) else [found]
+        for part in parts:
+            for parameter in part.params:
+                for flag in (option for option in parameter.opts if option.startswith("--")):
+                    assert flag in text, f"{name} {flag}"
+
+
+def test_every_page_is_in_the_index():
+    """docs/index.md leads to each page beside it."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.name == "index.md" or f"]({page.name})" in index, page.name
 
 
 def test_links_between_pages_lead_somewhere():
