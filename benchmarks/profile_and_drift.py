@@ -1,7 +1,7 @@
 """How long profiles take, against the floor of sorting and encoding the same columns.
 
-Run as ``python benchmarks/profile_and_drift.py [--rows 1000000] [--threads 2]``. Prints one table; every ratio
-is of times measured in the same run. Each time is the best of `--repeats`.
+Run as ``python benchmarks/profile_and_drift.py [--rows 1000000] [--threads 2]``. Prints one table; every
+ratio is of times measured in the same run. Each time is the best of `--repeats`.
 """
 
 from __future__ import annotations

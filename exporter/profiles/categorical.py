@@ -194,7 +194,8 @@ def _count_large(
     names = [canonical_name(name) for name in dictionary.take(pa.array(fresh)).to_pylist()]
     if len(names) > cap:
         kept = _lowest_places(names, cap, key)
-        kept = np.union1d(kept, [place for place, name in enumerate(names) if name in grid.codes])
+        long = [place for place, name in enumerate(names) if name in grid.codes]
+        kept = np.union1d(kept, np.array(long, np.intp))
         fresh, names = fresh[kept], [names[place] for place in kept.tolist()]
     novel: Novel = {}
     for place, name in zip(fresh.tolist(), names, strict=True):

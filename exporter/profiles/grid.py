@@ -82,10 +82,11 @@ class NumericGrid:
 
         With these a float32 column is counted exactly without being widened.
         """
-        with np.errstate(over="ignore"):
+        infinity = np.float32(np.inf)
+        with np.errstate(over="ignore", under="ignore"):
             nearest = self.edges.astype(np.float32)
-        up = np.where(nearest < self.edges, np.nextafter(nearest, np.float32(np.inf)), nearest)
-        down = np.where(nearest > self.edges, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+            up = np.where(nearest < self.edges, np.nextafter(nearest, infinity), nearest)
+            down = np.where(nearest > self.edges, np.nextafter(nearest, -infinity), nearest)
         return up, down
 
     def to_dict(self) -> dict[str, Any]:
@@ -194,11 +195,14 @@ class ScoreGrid:
         Others stand at the middle of their logits, at most 0.0025 from what they stand for. Margins are shown
         as their sigmoids.
         """
-        logits = self.upper if self.kind is ScoreKind.MARGIN else _logit(self.upper)
-        step = 2 * LOGIT_LIMIT / (LOGIT_EDGES - 1)
-        bounds = np.clip(logits, -LOGIT_LIMIT - step, LOGIT_LIMIT + step)
-        bounds = np.concatenate(([-LOGIT_LIMIT - step], bounds, [LOGIT_LIMIT + step]))
-        values = np.append(_sigmoid((bounds[:-1] + bounds[1:]) / 2), np.nan)
+        margins = self.kind is ScoreKind.MARGIN
+        logits = self.upper if margins else _logit(self.upper)
+        end = LOGIT_LIMIT + 2 * LOGIT_LIMIT / (LOGIT_EDGES - 1)
+        bounds = np.concatenate(([-end], np.clip(logits, -end, end), [end]))
+        middle = _sigmoid((bounds[:-1] + bounds[1:]) / 2)
+        shown = np.clip(_sigmoid(self.upper) if margins else self.upper, 0.0, 1.0)
+        inside = np.clip(middle, np.concatenate(([0.0], shown)), np.concatenate((shown, [1.0])))
+        values = np.append(inside, np.nan)
         exact = self.atoms if self.kind is ScoreKind.PROBABILITY else _sigmoid(self.atoms)
         values[np.searchsorted(self.upper, self.atoms)] = exact
         return values

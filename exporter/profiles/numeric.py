@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-SMALL_ROWS = 1_500
+SMALL_ROWS = 500
 """Up to this many rows are searched in the edges."""
 
 DEVIATION_LIMIT = 1e140

@@ -146,7 +146,7 @@ class Counter:
 
     def block(self, start: int, counts: Integers | Sequence[int]) -> None:
         """Add `counts` to the cells from `start` on."""
-        self._blocks.append((start, np.asarray(counts)))
+        self._blocks.append((start, np.asarray(counts, np.int64)))
 
     def total(self, sign: int = 1) -> Counts:
         """What was counted, times `sign`."""
