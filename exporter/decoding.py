@@ -1,14 +1,17 @@
-"""Decoding that keeps large JSON bodies off the main interpreter.
+"""Decoding that keeps what is slow or can crash out of the main process.
 
-`orjson.loads` of 8 MB holds the interpreter lock for so long that a scrape waits a second. Bodies of JSON and
-NDJSON over a threshold go to worker processes at nice 5 that answer with Arrow; all else is decoded where it
-is, by code that releases the lock. See docs/adr/0004-decoding.md.
+`orjson.loads` of 8 MB holds the interpreter lock for so long that a scrape waits a second, and a damaged
+Parquet footer can end the process that reads it. JSON and NDJSON over a threshold and all Parquet go to
+worker processes at nice 5 that answer with Arrow; all else is decoded where it is, by code that releases the
+lock.
+See docs/adr/0004-decoding.md.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -23,18 +26,20 @@ import pyarrow as pa
 from exporter import errors
 from exporter.compression import Bytes
 from exporter.decoding_worker import ANSWER, ERROR, REQUEST, Request, receive
-from exporter.errors import BadRequestError, BusyError, TooLargeError
-from exporter.formats import JSON, NDJSON, decode, media_type
+from exporter.errors import BadRequestError, BusyError, TooLargeError, UnreadableError
+from exporter.formats import JSON, NDJSON, PARQUET, decode, media_type, read
 from exporter.limits import Limits
 from exporter.reading import opened
 from exporter.schema import Schema
 
 THRESHOLD_BYTES = 128 * 1024
+_LAST_MOMENT_SECONDS = 1.0
+_CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
 _STARTUP = "from exporter.decoding_worker import main; main()"
 
 
 class Decoder:
-    """Decodes bodies as :func:`exporter.formats.decode` does, large JSON ones in worker processes.
+    """Decodes bodies as :func:`exporter.formats.decode` does, large JSON and Parquet in worker processes.
 
     Safe to share between threads. Workers are started when they are first needed, or by :meth:`start`.
 
@@ -93,20 +98,22 @@ class Decoder:
 
         Raises
         ------
+        UnreadableError
+            Also when two workers in turn crashed over this body.
         BusyError
-            Too many bodies wait, two workers in turn died over this body, or the decoder is closed.
+            Too many bodies wait, two workers in turn were killed, or the decoder is closed.
         TooLargeError
             Also when a body took longer than the deadline.
         """
         limits = limits or Limits()
         kind = media_type(content_type)
-        if kind not in (JSON, NDJSON):
+        if kind not in (JSON, NDJSON, PARQUET):
             return decode(body, content_type, content_encoding, limits=limits, schema=schema)
         content = opened(body, content_encoding, limits)
-        if len(content) < self._threshold:
-            return decode(content, content_type, limits=_unbounded_body(limits, len(content)), schema=schema)
+        if kind != PARQUET and len(content) < self._threshold:
+            return read(content, kind, limits, schema)
         if not self._admitted.acquire(blocking=False):
-            raise BusyError("Too many large JSON bodies wait to be decoded.")
+            raise BusyError("Too many large bodies wait to be decoded.")
         try:
             return self._decode_elsewhere(content, kind, limits, schema)
         finally:
@@ -124,12 +131,13 @@ class Decoder:
 
     def _decode_elsewhere(self, content: Bytes, kind: str, limits: Limits, schema: Schema | None) -> pa.Table:
         until = time.monotonic() + self._deadline
+        crashed = False
         if not self._free.acquire(timeout=self._deadline):
             raise BusyError("No decoding process became free in time.")
         try:
             for fast in (True, False):
                 worker = self._take()
-                request = Request(kind == NDJSON, fast, limits, schema)
+                request = Request(kind, fast, limits, schema)
                 try:
                     answer = worker.ask(request, content, until)
                 except TimeoutError:
@@ -138,13 +146,15 @@ class Decoder:
                         f"The body could not be decoded within {self._deadline:g} seconds; send less at once."
                     ) from None
                 except (EOFError, OSError):
-                    self._discard(worker)
+                    crashed = self._discard(worker) in _CRASHES
                     continue
                 self._give_back(worker)
                 return _read(*answer)
         finally:
             self._free.release()
-        raise BusyError("The decoding process died twice over this body.")
+        if crashed:
+            raise UnreadableError("The body is so damaged that its reader crashed.")
+        raise BusyError("The decoding process was killed twice over this body.")
 
     def _take(self) -> _Worker:
         with self._lock:
@@ -161,10 +171,11 @@ class Decoder:
             if not self._closed:
                 self._idle.append(worker)
 
-    def _discard(self, worker: _Worker) -> None:
+    def _discard(self, worker: _Worker) -> int:
+        """End a worker and give its exit code, negative for a signal."""
         with self._lock:
             self._workers.discard(worker)
-        worker.end()
+        return worker.end()
 
 
 class _Worker:
@@ -173,6 +184,7 @@ class _Worker:
     def __init__(self) -> None:
         package = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH")) if part)
+        self._gone = False
         self._socket, other = socket.socketpair()
         with other:
             self.process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
@@ -185,26 +197,32 @@ class _Worker:
     def ask(self, request: Request, content: Bytes, until: float) -> tuple[bytes, memoryview]:
         """The kind and bytes of the answer; TimeoutError at `until`, EOFError or OSError when it is gone."""
         head = pickle.dumps(request)
-        self._limit(until)
-        self._socket.sendall(REQUEST.pack(len(head), len(content)) + head)
-        self._limit(until)
-        self._socket.sendall(content)
-        self._limit(until)
-        kind, size = ANSWER.unpack(receive(self._socket, ANSWER.size))
-        self._limit(until)
-        return kind, receive(self._socket, size)
+        try:
+            self._limit(until)
+            self._socket.sendall(REQUEST.pack(len(head), len(content)) + head)
+            self._limit(until)
+            self._socket.sendall(content)
+            self._limit(until)
+            kind, size = ANSWER.unpack(receive(self._socket, ANSWER.size))
+            self._limit(until)
+            return kind, receive(self._socket, size)
+        except TimeoutError:
+            raise
+        except (EOFError, OSError):
+            self._gone = True
+            raise
 
     def _limit(self, until: float) -> None:
         self._socket.settimeout(max(until - time.monotonic(), 0.001))
 
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    def end(self) -> int:
+        try:
+            code = self.process.wait(_LAST_MOMENT_SECONDS if self._gone else 0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
         self._socket.close()
-
-
-def _unbounded_body(limits: Limits, size: int) -> Limits:
-    return Limits(size, limits.decoded_bytes, limits.rows, limits.columns, limits.json_values)
+        return code
 
 
 def _read(kind: bytes, answer: memoryview) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The process in which a :class:`exporter.decoding.Decoder` decodes large JSON bodies.
+"""The process in which a :class:`exporter.decoding.Decoder` decodes large JSON and all Parquet bodies.
 
 It talks over one Unix socket, its standard input. A request is two lengths (`REQUEST`), a pickled
 :class:`Request` (from our own parent) and the body; an answer is a kind and a length (`ANSWER`), then an
@@ -20,9 +20,8 @@ import orjson
 import pyarrow as pa
 
 from exporter.errors import ExporterError
-from exporter.json_rows import decode_json, decode_ndjson
+from exporter.formats import read
 from exporter.limits import Limits
-from exporter.reading import guarded
 from exporter.schema import Schema
 
 REQUEST = struct.Struct("<QQ")
@@ -33,7 +32,7 @@ NICENESS = 5
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    lines: bool
+    kind: str
     fast: bool
     limits: Limits
     schema: Schema | None
@@ -76,8 +75,8 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _decoded(body: memoryview, request: Request) -> pa.Buffer:
-    reader = decode_ndjson if request.lines else decode_json
-    table = guarded(reader, bytes(body), request.limits, request.schema, fast=request.fast).combine_chunks()
+    table = read(bytes(body), request.kind, request.limits, request.schema, fast=request.fast)
+    table = table.unify_dictionaries().combine_chunks()
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

@@ -15,13 +15,14 @@ import zstandard
 
 from exporter.decoding import Decoder
 from exporter.errors import (
+    BadRequestError,
     BusyError,
     TooLargeError,
     UnreadableError,
     UnsupportedFormatError,
     UnusableBatchError,
 )
-from exporter.formats import ARROW, JSON, NDJSON, Limits, decode, encode_table
+from exporter.formats import ARROW, JSON, NDJSON, PARQUET, Limits, decode, encode_table
 from exporter.schema import Column, Kind, Schema, Task
 
 SCHEMA = Schema("m", Task.BINARY, "prediction", "label", id="id", features=(Column("x", Kind.NUMERIC),))
@@ -153,6 +154,23 @@ def test_a_body_whose_workers_die_twice_is_refused():
             done.set()
             killer.join()
         assert decoder.decode(BODY, JSON).num_rows == 2_000
+
+
+def test_parquet_that_crashes_its_reader_is_unreadable(decoder):
+    """Some damaged footers abort the process that reads them; the caller is told, and lives."""
+    table = pa.table({"id": ["a", "b"], "x": [1.0, None]})
+    body = encode_table(table, PARQUET)
+    assert decoder.decode(body, PARQUET)["x"].to_pylist() == [1.0, None]
+    footer = int.from_bytes(body[-8:-4], "little")
+    outcomes = set()
+    for position in range(len(body) - 8 - footer, len(body) - 8, 3):
+        damaged = body[:position] + b"\x7f" + body[position + 1 :]
+        try:
+            decoder.decode(damaged, PARQUET)
+        except BadRequestError as error:
+            outcomes.add(type(error))
+    assert outcomes <= {UnreadableError, TooLargeError, UnusableBatchError}
+    assert UnreadableError in outcomes
 
 
 def test_a_stopped_worker_ends_at_the_deadline():

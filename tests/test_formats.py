@@ -509,9 +509,9 @@ def test_any_json_gives_a_batch_or_an_error_of_ours(rows, form):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.data(), st.sampled_from(["rows", "columns", "ndjson", "csv", "arrow", "parquet"]))
+@given(st.data(), st.sampled_from(["rows", "columns", "ndjson", "csv", "arrow"]))
 def test_damaged_bodies_give_a_batch_or_an_error_of_ours(data, form):
-    """Bytes changed at random places never raise anything else."""
+    """Bytes changed at random places never raise anything else (Parquet: see test_decoding)."""
     body, content_type = bodies()[form]
     damaged = bytearray(body)
     for _ in range(data.draw(st.integers(1, 4))):
