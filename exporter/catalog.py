@@ -232,7 +232,9 @@ def _gauge(name: str, labels: tuple[str, ...], text: str, unit: str = "", *, pro
     return Family(name, "gauge", labels, text, unit, produced)
 
 
-def _counter(name: str, labels: tuple[str, ...], text: str, unit: str = "", *, produced: bool = True) -> Family:
+def _counter(
+    name: str, labels: tuple[str, ...], text: str, unit: str = "", *, produced: bool = True
+) -> Family:
     return Family(name, "counter", labels, text, unit, produced)
 
 

@@ -217,8 +217,8 @@ def _budget_section() -> list[str]:
         "## What goes when `max_series` is reached",
         "",
         "Whole families, in this order, until the rest fits; those of a line go together. Each is named by",
-        '`ml_undefined{reason="budget"}` and counted by `ml_exporter_series_dropped_total`. Families that are',
-        "not listed always stay.",
+        '`ml_undefined{reason="budget"}` and counted by `ml_exporter_series_dropped_total`. What is not',
+        "listed always stays.",
         "",
     ]
     lines += [f"{number}. {_code(group)}" for number, group in enumerate(BUDGET_ORDER, 1)]
