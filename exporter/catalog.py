@@ -146,7 +146,8 @@ PERFORMANCE_METRICS: Mapping[str, PerformanceMetric] = _by_name(
         _score("recall", "Share of positive labels that were predicted; macro mean in multiclass."),
         _score("f1", "Harmonic mean of precision and recall; macro mean in multiclass."),
         _score("specificity", "Share of negative labels that were predicted so; macro mean in multiclass."),
-        _score("mcc", "Matthews correlation coefficient of predictions and labels, in [-1, 1].", bounded=False),
+        _score("mcc",
+               "Matthews correlation coefficient of predictions and labels, in [-1, 1].", bounded=False),
         _score("roc_auc", "Area under the ROC curve; macro one-vs-rest in multiclass.", needs_score=True),
         _score("pr_auc", "Average precision; macro one-vs-rest in multiclass.", needs_score=True),
         _error("log_loss", "nat", "Mean negative log-likelihood of the labels.", tasks=_CLASSIFIERS,
@@ -178,7 +179,7 @@ DRIFT_METHODS: Mapping[str, DriftMethod] = _by_name(
         DriftMethod("ks", "ratio", _NUMERIC, 0.05,
                     "Kolmogorov-Smirnov: largest distance of the two distribution functions, in [0, 1]."),
         DriftMethod("psi", "nat", _BINNED, 0.02,
-                    "Population stability index on the baseline's deciles or categories, 0.5 added to every cell."),
+                    "Population stability index on deciles or categories, 0.5 added to every cell."),
         DriftMethod("js", "ratio", _BINNED, 0.05, "Jensen-Shannon distance in base 2, in [0, 1]."),
         DriftMethod("wasserstein", "baseline_standard_deviation", _NUMERIC, 0.1,
                     "Wasserstein-1 distance divided by the baseline's standard deviation."),
@@ -189,9 +190,11 @@ DRIFT_METHODS: Mapping[str, DriftMethod] = _by_name(
                     scales_with_rows=True),
         DriftMethod("tv", "ratio", _BINNED, 0.05, "Total variation distance, in [0, 1]."),
         DriftMethod("linf", "ratio", _BINNED, 0.05, "Largest difference of a bin's share, in [0, 1]."),
-        DriftMethod("g", "none", _BINNED, 0.01, "G (likelihood ratio) of homogeneity, 0.5 added to every cell.",
+        DriftMethod("g", "none", _BINNED, 0.01,
+                    "G (likelihood ratio) of homogeneity, 0.5 added to every cell.",
                     scales_with_rows=True),
-        DriftMethod("missing", "ratio", _BINNED, 0.01, "Difference of the shares of missing values, in [0, 1]."),
+        DriftMethod("missing", "ratio", _BINNED, 0.01,
+                    "Difference of the shares of missing values, in [0, 1]."),
     ]
 )  # fmt: skip
 
@@ -205,7 +208,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "single_class": "Only one class occurs among the labels (or predictions), and the measure needs two.",
         "not_comparable": "Window and baseline (or metric and model) do not fit each other.",
         "stale": "No rows arrived for longer than `stale_after`.",
-        "budget": "The model's `max_series` is reached; this family (or segment, version, class) is left out.",
+        "budget": "The model's `max_series` is reached; the family is left out.",
         "error": "The computation failed; the log says more.",
     }
 )
@@ -273,7 +276,8 @@ _MODEL_FAMILIES = [
     _gauge("ml_performance_estimate_error", _METRIC, "Estimate minus realised, once labels cover the window.",
            produced=False),
     # drift
-    _gauge("ml_drift_detected", _VERDICT, "Verdict of the deciding method: 1 when the column drifted, else 0."),
+    _gauge("ml_drift_detected", _VERDICT,
+           "Verdict of the deciding method: 1 when the column drifted, else 0."),
     _gauge("ml_drift_statistic", _TESTED, "Drift statistic of the column; larger is more drift."),
     _gauge("ml_drift_critical_value", _TESTED,
            "What the statistic must exceed at these row counts, after correction and minimum effect."),
@@ -287,7 +291,7 @@ _MODEL_FAMILIES = [
            produced=False),
     _gauge("ml_multivariate_drift_critical_value", (*WINDOWED, "method"),
            "What the multivariate statistic must exceed.", produced=False),
-    _gauge("ml_multivariate_drift_detected", (*WINDOWED, "method"), "1 when the multivariate test found drift.",
+    _gauge("ml_multivariate_drift_detected", (*WINDOWED, "method"), "1 when that test found drift, else 0.",
            produced=False),
     # quality
     _gauge("ml_quality_completeness_ratio", _COLUMN, "Share of rows with a value.", "ratio"),
@@ -295,11 +299,13 @@ _MODEL_FAMILIES = [
     _gauge("ml_quality_type_valid_ratio", _COLUMN, "Share of values of the declared type.", "ratio"),
     _gauge("ml_quality_in_range_ratio", _COLUMN, "Share of values inside the baseline's range.", "ratio"),
     _gauge("ml_quality_known_category_ratio", _COLUMN, "Share of values that the baseline knows.", "ratio"),
-    _gauge("ml_quality_validity_ratio", (*_COLUMN, "rule"), "Share of rows that pass a validation rule.", "ratio"),
+    _gauge("ml_quality_validity_ratio", (*_COLUMN, "rule"),
+           "Share of rows that pass a validation rule.", "ratio"),
     _gauge("ml_quality_consistency_ratio", (*WINDOWED, "rule"),
            "Share of rows that pass a rule across columns.", "ratio"),
     _gauge("ml_quality_duplicate_ratio", WINDOWED, "Share of rows whose id came before.", "ratio"),
-    _gauge("ml_quality_timeliness_ratio", WINDOWED, "Share of rows that came within the agreed time.", "ratio"),
+    _gauge("ml_quality_timeliness_ratio", WINDOWED,
+           "Share of rows that came within the agreed time.", "ratio"),
     _gauge("ml_quality_score", WINDOWED, "Weighted mean of the quality ratios; 1 is good."),
     _gauge("ml_quality_threshold", (*WINDOWED, "check"), "What the alerting rules compare the ratios with."),
     _gauge("ml_event_delay_seconds", (*WINDOWED, "q"),
@@ -307,7 +313,8 @@ _MODEL_FAMILIES = [
     # what a value speaks of
     _gauge("ml_window_rows", WINDOWED, "Rows in the window."),
     _gauge("ml_window_labeled_rows", WINDOWED, "Rows in the window whose label is known."),
-    _gauge("ml_window_start_timestamp_seconds", WINDOWED, "Event time at which the window starts.", "seconds"),
+    _gauge("ml_window_start_timestamp_seconds", WINDOWED,
+           "Event time at which the window starts.", "seconds"),
     _gauge("ml_window_end_timestamp_seconds", WINDOWED, "Event time at which the window ends.", "seconds"),
     _gauge("ml_window_seconds", WINDOWED, "Length of the window.", "seconds"),
     # comparisons
@@ -332,7 +339,8 @@ _MODEL_FAMILIES = [
            "ratio"),
     _gauge("ml_last_batch_timestamp_seconds", LIFETIME, "When the last batch arrived.", "seconds"),
     _gauge("ml_last_label_timestamp_seconds", LIFETIME, "When the last label arrived.", "seconds"),
-    _gauge("ml_last_event_timestamp_seconds", LIFETIME, "The newest event time seen: the watermark.", "seconds"),
+    _gauge("ml_last_event_timestamp_seconds", LIFETIME,
+           "The newest event time seen: the watermark.", "seconds"),
     _gauge("ml_last_evaluation_timestamp_seconds", LIFETIME, "When the model was last evaluated.", "seconds"),
     _gauge("ml_baseline_timestamp_seconds", LIFETIME, "When the active baseline was made.", "seconds"),
 ]  # fmt: skip
@@ -373,7 +381,8 @@ def _segment_family(whole: Family) -> Family:
 
 
 _EXPORTER_FAMILIES = [
-    _gauge("ml_exporter_build_info", ("version", "python"), "Always 1: version of the exporter and of Python."),
+    _gauge("ml_exporter_build_info", ("version", "python"),
+           "Always 1: version of the exporter and of Python."),
     _gauge("ml_exporter_start_timestamp_seconds", (), "When the exporter started.", "seconds"),
     _gauge("ml_exporter_ready", (), "1 once the store is recovered and work is taken, else 0."),
     Family("ml_exporter_ingest_seconds", "histogram", ("model", "endpoint"),
@@ -381,7 +390,8 @@ _EXPORTER_FAMILIES = [
     Family("ml_exporter_evaluation_seconds", "histogram", ("model",),
            "Time to evaluate all windows of a model.", "seconds"),
     Family("ml_exporter_commit_seconds", "histogram", (), "Time of one transaction of the store.", "seconds"),
-    Family("ml_exporter_render_seconds", "histogram", (), "Time to render a snapshot of all series.", "seconds"),
+    Family("ml_exporter_render_seconds", "histogram", (),
+           "Time to render a snapshot of all series.", "seconds"),
     Family("ml_exporter_http_request_seconds", "histogram", ("method", "route"),
            "Time to answer a request.", "seconds"),
     _counter("ml_exporter_http_requests_total", ("method", "route", "status"), "Requests answered."),
@@ -390,14 +400,16 @@ _EXPORTER_FAMILIES = [
     _gauge("ml_exporter_max_series", ("model",), "The model's series budget: max_series."),
     _counter("ml_exporter_series_dropped_total", ("model", "family"),
              "Series left out of a rendered snapshot because the budget was reached."),
-    _gauge("ml_exporter_snapshot_timestamp_seconds", (), "When the exposed snapshot was rendered.", "seconds"),
+    _gauge("ml_exporter_snapshot_timestamp_seconds", (),
+           "When the exposed snapshot was rendered.", "seconds"),
     _gauge("ml_exporter_last_commit_timestamp_seconds", (), "When the store last committed.", "seconds"),
     _gauge("ml_exporter_store_bytes", (), "Size of the store on disk.", "bytes"),
     _gauge("ml_exporter_commit_queue", (), "Commits that wait for the store's writer."),
     _gauge("ml_exporter_evaluation_queue", (), "Models that wait for an evaluation."),
     _gauge("ml_exporter_pending_predictions", ("model",), "Predictions that wait for a label."),
     _gauge("ml_exporter_held_labels", ("model",), "Labels that wait for their prediction."),
-    _gauge("ml_exporter_prediction_index_bytes", ("model",), "Memory of the index of pending predictions.", "bytes"),
+    _gauge("ml_exporter_prediction_index_bytes", ("model",),
+           "Memory of the index of pending predictions.", "bytes"),
 ]  # fmt: skip
 
 _PROCESS_FAMILIES = [
