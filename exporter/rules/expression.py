@@ -415,12 +415,23 @@ def _plain(error: BaseException) -> str:
 
 
 def _refusal(message: str, text: str, node: Any) -> ExpressionError:
-    for part in [node, *node.walk()] if isinstance(node, exp.Expression) else []:
-        start = part.meta.get("start")
+    start = _start(text, node)
+    if start is None:
+        return ExpressionError(message)
+    line = text.count("\n", 0, start) + 1
+    return _located(message, line=line, column=start - (text.rfind("\n", 0, start) + 1) + 1)
+
+
+def _start(text: str, node: Any) -> int | None:
+    """Return where a node stands: as the parser says, else where its name is first seen."""
+    if not isinstance(node, exp.Expression):
+        return None
+    for part in [node, *node.walk()]:
+        start = getattr(part, "meta", {}).get("start")
         if start is not None:
-            line = text.count("\n", 0, start) + 1
-            return _located(message, line=line, column=start - (text.rfind("\n", 0, start) + 1) + 1)
-    return ExpressionError(message)
+            return int(start)
+    found = text.lower().find(node.name.lower()) if node.name else -1
+    return found if found >= 0 else None
 
 
 def _located(message: str, *, line: int | None, column: int | None) -> ExpressionError:
