@@ -1,4 +1,4 @@
-"""Baselines: profiles on the model's grid that windows are compared with, and the artifact that carries one."""
+"""Baselines: profiles on the model's grid, which windows are compared with, and the file that carries one."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from exporter.profiles import (
@@ -165,6 +165,7 @@ def measure_drift(
         minimum_effect=settings.minimum_effect,
         minimum_rows=settings.minimum_rows,
     )
+    report = replace(report, rows=current.rows, baseline_rows=baseline.rows)
     missing: list[Missing] = [
         ("drift", name, column.reason) for name, column in report.columns.items() if column.reason is not None
     ]

@@ -1,9 +1,9 @@
 """Profiles in time: buckets by event time, and the sliding windows that are merges of them.
 
-A :class:`ProfileSeries` holds what one version (or one segment of it) saw, by bucket. Buckets at rest are encoded
-bytes; the few that rows still come into are open profiles; a window that was asked for once is kept as a running
-sum, to which new rows are added as they come. So a window costs a merge of stored buckets when it slides, and an
-addition of the new rows when it does not.
+A :class:`ProfileSeries` holds what one version (or one segment of it) saw, by bucket. Buckets at rest are
+encoded bytes; the few that rows still come into are open profiles; a window that was asked for once is kept
+as a running sum, to which new rows are added as they come. So a window costs a merge of stored buckets when
+it slides, and an addition of the new rows when it does not.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def bucket_starts(event_time: np.ndarray, width: float) -> np.ndarray:
 
 
 def tier_width(window_seconds: float, resolution: float) -> float:
-    """Width in seconds of the buckets that a window of this length is merged from: a multiple of `resolution`."""
+    """Width in seconds of the buckets that a window is merged from: a multiple of `resolution`."""
     return resolution * max(1, int(np.ceil(window_seconds / (resolution * MAX_BUCKETS_PER_WINDOW))))
 
 
@@ -111,7 +111,7 @@ class ProfileSeries:
         return tier_width(self.windows[window], self.resolution)
 
     def add(self, bucket: int, delta: Profile) -> None:
-        """Add what came to the bucket that starts at `bucket`; counts may be negative where a label is taken back."""
+        """Add what came to a bucket, by its start; counts are negative where a label is taken back."""
         for width, buckets in self._tiers.items():
             start = int(bucket // width * width)
             held = buckets.setdefault(start, _Bucket())

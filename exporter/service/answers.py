@@ -62,7 +62,7 @@ def once(store: Store, lane: Lane, request: Request) -> Iterator[Answer | None]:
     with lane.lock:
         if mark in lane.in_progress:
             raise ConflictError(
-                "a request with this Idempotency-Key is still in progress; repeat it when that one is answered",
+                "a request with this Idempotency-Key is still in progress; repeat it once that is answered",
                 code="idempotency_key_in_progress",
             )
         lane.in_progress.add(mark)

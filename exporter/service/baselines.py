@@ -16,9 +16,10 @@ from exporter.clock import Clock
 from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
 from exporter.service.answers import Answer, Request, once
-from exporter.service.batches import RAW_ARRIVAL, RAW_EVENT_TIME, bin_counters
+from exporter.service.batches import RAW_EVENT_TIME, bin_counters, raw_arrival
 from exporter.service.lane import Lane
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
+from exporter.service.tallies import tally_arrival, tally_rows
 from exporter.store import Commit, Delta, Store, StoredBaseline
 from exporter.windows import Span
 
@@ -87,7 +88,7 @@ class BaselineService:
                     grid = grid_of(replace_schema(batch, schema, now), class_cap=lane.config.classes)
                 batch = replace_schema(batch, grid.schema, now)
                 built = build(grid, batch, batch.outcomes.label, resolution=self._resolution(lane))
-                stored = self._stored(lane, built, version, batch.rows, "rows", now, active=activate)
+                stored = self._stored(lane, built, version, rows=batch.rows, source="rows", active=activate)
                 return self._keep(lane, stored, grid, request, warnings=batch.warnings)
 
     def from_period(
@@ -121,9 +122,8 @@ class BaselineService:
                     lane,
                     built,
                     version,
-                    total.rows,
-                    "window",
-                    self._clock.time(),
+                    rows=total.rows,
+                    source="window",
                     active=activate,
                     period=period,
                 )
@@ -147,7 +147,7 @@ class BaselineService:
                 built = BuiltBaseline(grid, profile, ())
                 wanted = version if version is not None else header.get("version")
                 stored = self._stored(
-                    lane, built, wanted, profile.rows, "artifact", self._clock.time(), active=activate
+                    lane, built, wanted, rows=profile.rows, source="artifact", active=activate
                 )
                 return self._keep(lane, stored, grid, request)
 
@@ -156,7 +156,6 @@ class BaselineService:
         with lane.gate.exclusive():
             if lane.grid is not None or lane.raw_rows < lane.config.baseline.rows:
                 return
-            now = self._clock.time()
             tables = [read_raw(data) for _, data in lane.raw]
             first = pa.concat_tables(tables, promote_options="permissive").slice(0, lane.config.baseline.rows)
             batch = validate_raw(first, lane.configured_schema)
@@ -166,7 +165,7 @@ class BaselineService:
             labels = self._known_labels(lane, batch, None)
             built = build(grid, batch, labels, resolution=self._resolution(lane))
             stored = self._stored(
-                lane, built, None, batch.rows, "first_rows", now, active=True, provisional=True
+                lane, built, None, rows=batch.rows, source="first_rows", active=True, provisional=True
             )
             self._keep(lane, stored, grid, Request("baselines", None, ""))
 
@@ -206,10 +205,9 @@ class BaselineService:
         lane: Lane,
         built: BuiltBaseline,
         version: str | None,
+        *,
         rows: int,
         source: str,
-        now: float,
-        *,
         active: bool,
         provisional: bool = False,
         period: tuple[float, float] | None = None,
@@ -219,7 +217,7 @@ class BaselineService:
             model=lane.name,
             version=version,
             grid_id=built.grid.id,
-            created=now,
+            created=self._clock.time(),
             rows=rows,
             source=source,
             provisional=provisional,
@@ -236,10 +234,12 @@ class BaselineService:
     def _raw_deltas(self, lane: Lane, grid: Grid, version: str, data: bytes) -> list[Delta]:
         table = read_raw(data)
         batch = validate_raw(table, grid.schema)
-        arrival = float(table[RAW_ARRIVAL][0].as_py())
+        arrival, counts = raw_arrival(table)
         deltas = row_deltas(
             grid, batch, version, lane.segments, resolution=lane.resolution, arrival=arrival, threads=2
         )
+        tally_rows(lane, batch, deltas, arrival)
+        tally_arrival(lane, counts, deltas, version, arrival)
         labels = self._known_labels(lane, batch, version)
         if labels is not None:
             outcomes = replace(batch.outcomes, label=labels)
@@ -248,8 +248,8 @@ class BaselineService:
                 outcomes,
                 batch.event_time,
                 batch.segments,
-                version,
-                lane.segments,
+                version=version,
+                segments=lane.segments,
                 resolution=lane.resolution,
             )
         return deltas
@@ -277,7 +277,7 @@ class BaselineService:
         with lane.gate.exclusive():
             if lane.grid is not None and baseline.grid_id != lane.grid.id:
                 raise ConflictError(
-                    f"baseline {baseline_id!r} is on an earlier grid; import it with ?regrid=true to go back to it",
+                    f"baseline {baseline_id!r} is on an earlier grid; import its artifact with ?regrid=true",
                     code="other_grid",
                 )
             self._store.activate_baseline(lane.name, baseline_id)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -21,12 +21,24 @@ from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
 from exporter.service.payload import payload_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
+from exporter.service.tallies import arrival_tallies, tally_arrival, tally_rows
 from exporter.store import Commit, Delta, LabelChunk, PredictionChunk, Store
-from exporter.windows import bucket_starts
 
 SECONDS_PER_DAY = 86_400
 THREADED_ROWS = 50_000
 """From this many rows on, the columns of one batch are profiled by two threads."""
+
+
+@dataclass(frozen=True)
+class _Push:
+    """One request: the usable rows, and where they belong."""
+
+    lane: Lane
+    batch: Batch
+    version: str
+    request: Request
+    arrival: float
+    backfill: bool
 
 
 @dataclass
@@ -65,17 +77,16 @@ class BatchIngestion:
                 table, lane.schema, now=arrival, future_tolerance=lane.config.future_tolerance
             )
             with lane.gate.shared():
-                return self._take(lane, batch, version, request, arrival, backfill=backfill)
+                return self._take(_Push(lane, batch, version, request, arrival, backfill))
 
-    def _take(
-        self, lane: Lane, batch: Batch, version: str, request: Request, arrival: float, *, backfill: bool
-    ) -> Answer:
-        admitted = self._admit(lane, batch, version, arrival, backfill=backfill)
+    def _take(self, push: _Push) -> Answer:
+        lane, version = push.lane, push.version
+        admitted = self._admit(push)
         try:
-            commit, answer = self._commit(lane, admitted, batch, version, request, arrival)
+            commit, answer = self._commit(push, admitted)
             newest = admitted.batch.event_time.max() if admitted.batch.rows else None
             with lane.lock:
-                if newest is not None and not backfill:
+                if newest is not None and not push.backfill:
                     commit.state |= lane.announce(version, float(newest))
                 future = self._store.submit(commit)
                 for chunk in admitted.chunks:
@@ -92,17 +103,19 @@ class BatchIngestion:
             lane.apply(commit.deltas)
             lane.count(commit.counters)
             lane.state |= commit.state
-            if newest is not None and not backfill:
+            if newest is not None and not push.backfill:
                 lane.advance(version, float(newest))
             lane.dirty = True
         return answer
 
-    def _admit(self, lane: Lane, batch: Batch, version: str, arrival: float, *, backfill: bool) -> _Admitted:
+    @classmethod
+    def _admit(cls, push: _Push) -> _Admitted:
+        lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival
         index = lane.index
         hashes = index.hash_ids(batch.ids) if batch.ids is not None else None
         with lane.lock:
             watermark = lane.version(version).watermark
-            oldest = -np.inf if watermark is None or backfill else watermark - lane.config.lateness
+            oldest = -np.inf if watermark is None or push.backfill else watermark - lane.config.lateness
             admission = admit(
                 batch.event_time, hashes, oldest=oldest, seen=lambda wanted: index.seen(version, wanted)
             )
@@ -121,8 +134,8 @@ class BatchIngestion:
                 admitted.elsewhere = join(index, distinct, values, arrival)
                 admitted.elsewhere.held = (np.empty(0, np.uint64), np.empty(0))
             accepted = hashes[admission.accepted]
-            self._recall_labels(lane, admitted, accepted)
-            self._index(lane, admitted, version, accepted)
+            cls._recall_labels(lane, admitted, accepted)
+            cls._index(lane, admitted, version, accepted)
             if admitted.elsewhere is not None:
                 admitted.elsewhere.mark(index)
         return admitted
@@ -170,9 +183,8 @@ class BatchIngestion:
                 for hashed, value, arrival in zip(*admitted.taken, strict=True):
                     lane.index.hold(np.array([hashed]), np.array([value]), float(arrival))
 
-    def _commit(
-        self, lane: Lane, admitted: _Admitted, batch: Batch, version: str, request: Request, arrival: float
-    ) -> tuple[Commit, Answer]:
+    def _commit(self, push: _Push, admitted: _Admitted) -> tuple[Commit, Answer]:
+        lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival
         rows = admitted.batch
         rejected = Counter(batch.rejected)
         rejected["late"] += admitted.admission.late
@@ -192,7 +204,7 @@ class BatchIngestion:
         )
         commit = Commit(
             model=lane.name,
-            answer=request.answered(answer, arrival),
+            answer=push.request.answered(answer, arrival),
             predictions=admitted.chunks,
             state={("last_batch", version): arrival},
         )
@@ -209,26 +221,19 @@ class BatchIngestion:
         if admitted.inline is not None:
             commit.labels = LabelChunk(*admitted.inline, arrival=arrival)
         if lane.grid is None:
-            commit.rows = [(version, raw_rows(rows, arrival))] if rows.rows else []
+            counts = arrival_tallies(batch, rejected, admitted.admission.duplicates)
+            commit.rows = [(version, raw_rows(rows, arrival, counts))] if rows.rows else []
             return commit, answer
         if ("bins_since", version, lane.grid.id) not in lane.state:
             commit.state["bins_since", version, lane.grid.id] = arrival
-        commit.deltas = self._deltas(lane, lane.grid, admitted, batch, rejected, version, arrival)
+        commit.deltas = self._deltas(push, lane.grid, admitted, rejected)
         commit.counters |= bin_counters(
             lane.grid, merged(commit.deltas, lane.grid), version, lane.binned_columns()
         )
         return commit, answer
 
-    def _deltas(
-        self,
-        lane: Lane,
-        grid: Grid,
-        admitted: _Admitted,
-        batch: Batch,
-        rejected: Counter[str],
-        version: str,
-        arrival: float,
-    ) -> list[Delta]:
+    def _deltas(self, push: _Push, grid: Grid, admitted: _Admitted, rejected: Counter[str]) -> list[Delta]:
+        lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival
         rows = admitted.batch
         deltas = row_deltas(
             grid,
@@ -239,7 +244,10 @@ class BatchIngestion:
             arrival=arrival,
             threads=2 if rows.rows >= THREADED_ROWS else 1,
         )
-        self._tally(lane, grid, deltas, admitted, batch, rejected, version, arrival)
+        tally_rows(lane, rows, deltas, arrival)
+        tally_arrival(
+            lane, arrival_tallies(batch, rejected, admitted.admission.duplicates), deltas, version, arrival
+        )
         labeled = np.flatnonzero(~np.isnan(admitted.known))
         if labeled.size:
             labels = lane.labels.decode(admitted.known[labeled])
@@ -256,74 +264,40 @@ class BatchIngestion:
                 outcomes,
                 part.event_time,
                 part.segments,
-                version,
-                lane.segments,
+                version=version,
+                segments=lane.segments,
                 resolution=lane.resolution,
             )
         if admitted.elsewhere is not None and admitted.elsewhere.changed.any():
             payloads = self._store.payloads(lane.name, admitted.elsewhere.chunks())
-            names = {code: name for code, name in enumerate(lane.index.versions)}
+            names = dict(enumerate(lane.index.versions))
             deltas += join_deltas(lane, admitted.elsewhere, payloads, names)[0]
         return deltas
 
-    @staticmethod
-    def _tally(
-        lane: Lane,
-        grid: Grid,
-        deltas: list[Delta],
-        admitted: _Admitted,
-        batch: Batch,
-        rejected: Counter[str],
-        version: str,
-        arrival: float,
-    ) -> None:
-        """Add the small counts: rules, timeliness, rejected and repeated rows."""
-        rows = admitted.batch
-        wholes = {delta.bucket: delta.profile for delta in deltas if not delta.segment}
-        starts = bucket_starts(rows.event_time, lane.resolution)
-        judged = lane.rules.evaluate(rows.table)
-        lane.note_rule_failures(judged.failures)
-        for bucket, profile in wholes.items():
-            positions = np.flatnonzero(starts == bucket)
-            add_tallies(profile, (judged if positions.size == rows.rows else judged.take(positions)).tallies)
-            if lane.config.quality.timeliness is not None:
-                delay = arrival - rows.event_time[positions]
-                timely = int(np.count_nonzero(delay <= lane.config.quality.timeliness))
-                add_tallies(profile, {("timely",): timely})
-        newest = max(wholes, default=None)
-        if newest is None:
-            watermark = lane.version(version).watermark
-            newest = int(
-                bucket_starts(np.array([arrival if watermark is None else watermark]), lane.resolution)[0]
-            )
-            wholes[newest] = Profile.empty(grid)
-            deltas.append(Delta(version, "", newest, wholes[newest]))
-        small: dict[tuple[str, ...], int] = {("received",): batch.received}
-        small |= {("rejected", reason): count for reason, count in rejected.items() if count}
-        small |= {("invalid", column): count for column, count in batch.invalid.items() if count}
-        if batch.ids is not None:
-            small["duplicate",] = admitted.admission.duplicates
-        add_tallies(wholes[newest], small)
-
-
-def add_tallies(profile: Profile, tallies: Any) -> None:
-    for key, count in tallies.items():
-        profile.tallies[key] = profile.tallies.get(key, 0) + count
-
 
 RAW_EVENT_TIME = "\x1fevent_time"
-RAW_ARRIVAL = "\x1farrival"
-"""Columns that are kept with raw rows; control characters keep them apart from the user's own."""
+"""A column that is kept with raw rows; the control character keeps it apart from the user's own."""
+RAW_ARRIVAL = "arrival"
+RAW_TALLIES = "tallies"
+"""Keys of what is kept beside raw rows, in the metadata of their schema."""
 
 
-def raw_rows(batch: Batch, arrival: float) -> bytes:
+def raw_rows(batch: Batch, arrival: float, tallies: Mapping[tuple[str, ...], int]) -> bytes:
     """Rows as they came, in Arrow's stream format, to be profiled once a grid exists."""
-    sink = pa.BufferOutputStream()
     table = batch.table.append_column(RAW_EVENT_TIME, pa.array(batch.event_time))
-    table = table.append_column(RAW_ARRIVAL, pa.array(np.full(batch.rows, arrival)))
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
+    counts = orjson.dumps([[key, count] for key, count in tallies.items()])
+    schema = table.schema.with_metadata({RAW_ARRIVAL: repr(arrival), RAW_TALLIES: counts})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_table(table.replace_schema_metadata(schema.metadata))
     return bytes(sink.getvalue())
+
+
+def raw_arrival(table: pa.Table) -> tuple[float, dict[tuple[str, ...], int]]:
+    """When raw rows came, and what was counted of their batch."""
+    metadata = table.schema.metadata
+    counts = orjson.loads(metadata[RAW_TALLIES.encode()])
+    return float(metadata[RAW_ARRIVAL.encode()]), {tuple(key): count for key, count in counts}
 
 
 def bin_counters(

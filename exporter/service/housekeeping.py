@@ -28,6 +28,7 @@ class Housekeeping:
         lanes: Mapping[str, Lane],
         store: Store,
         clock: Clock,
+        *,
         telemetry: Telemetry,
         publisher: Publisher,
         evaluator: Evaluator,

@@ -128,8 +128,8 @@ def join_deltas(
                 outcomes,
                 event_time[positions],
                 {column: array.take(pa.array(positions)) for column, array in segments.items()},
-                version,
-                lane.segments,
+                version=version,
+                segments=lane.segments,
                 resolution=lane.resolution,
                 sign=sign,
             )

@@ -28,12 +28,12 @@ class LabelIngestion:
     def ingest(self, lane: Lane, table: pa.Table, request: Request) -> Answer:
         """Blocks until the labels are durable, then answers 202 with what became of them.
 
-        `matched` labels met a prediction, `pending` ones wait for theirs, `duplicates` say again what is known,
-        `corrected` ones replace an earlier label (the last wins).
+        `matched` labels met a prediction, `pending` ones wait for theirs, `duplicates` say again what is
+        known, `corrected` ones replace an earlier label (the last wins).
         """
         if lane.schema.id is None:
             raise UnusableBatchError(
-                f"labels are joined by id, and model {lane.name!r} has no `columns.id`; push labels with the rows"
+                f"labels are joined by id, but model {lane.name!r} has no columns.id; push them with the rows"
             )
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
@@ -55,7 +55,15 @@ class LabelIngestion:
                     break
             wait_for(flights)
         try:
-            commit, answer = self._commit(lane, joined, batch, (distinct, values), repeated, request, arrival)
+            commit, answer = self._commit(
+                lane,
+                joined,
+                batch,
+                labels=(distinct, values),
+                repeated=repeated,
+                request=request,
+                arrival=arrival,
+            )
             self._store.submit(commit).result()
         except BaseException:
             with lane.lock:
@@ -78,6 +86,7 @@ class LabelIngestion:
         lane: Lane,
         joined: Join,
         batch: LabelBatch,
+        *,
         labels: tuple[np.ndarray, np.ndarray],
         repeated: int,
         request: Request,

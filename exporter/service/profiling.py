@@ -97,9 +97,9 @@ def outcome_deltas(
     outcomes: Outcomes,
     event_time: NDArray[np.float64],
     segment_columns: Mapping[str, pa.Array],
+    *,
     version: str,
     segments: SegmentValues,
-    *,
     resolution: float,
     sign: int = 1,
 ) -> list[Delta]:

@@ -55,7 +55,7 @@ class Publisher:
             self._snapshot = self._exposition.snapshot(self._telemetry.samples(), made_at=self._clock.time())
 
     def check_stale(self, lane: Lane, now: float) -> None:
-        """Withdraw the windowed series of a model whose last rows are too long ago; give them back when rows come."""
+        """Withdraw the windowed series of a model without new rows; give them back when rows come."""
         stale = is_stale(lane, now)
         if stale != (lane.name in self._stale) or self._warming(lane, now):
             self._render(lane)
@@ -154,10 +154,10 @@ class Publisher:
                 for name in lane.grid.columns[column].coarse.names:
                     key: tuple[str, ...] = ("bins", version, lane.grid.id, column, name)
                     counters[key] = lane.counters.get(key, 0.0) if warm else 0.0
-        for rejected, count in lane.counters.items():
-            if rejected[0] == "rejected" and rejected[1] in versions:
-                counters[rejected] = count
-        return counters
+        rejected = {
+            key: count for key, count in lane.counters.items() if key[0] == "rejected" and key[1] in versions
+        }
+        return counters | rejected
 
     def _is_warm(self, lane: Lane, version: str, grid_id: str, now: float) -> bool:
         """Whether this generation was exposed at 0 for long enough; one that was stored long ago is."""

@@ -130,6 +130,7 @@ def evaluations(
 def _part(lane: Lane, evaluation: Evaluation, part: str) -> dict[str, Any]:
     whole = evaluation.to_dict()
     result = {
+        **whole[part],
         "version": evaluation.version,
         "window": evaluation.window.name,
         "segment": _segment(evaluation),
@@ -138,7 +139,6 @@ def _part(lane: Lane, evaluation: Evaluation, part: str) -> dict[str, Any]:
         "rows": evaluation.rows,
         "labeled_rows": evaluation.labeled_rows,
         "made_at": evaluation.made_at,
-        **whole[part],
     }
     if part == "performance":
         for name in ("performance_window", "labeled_ratio", "label_delay", "confusion", "class_performance"):
@@ -159,7 +159,7 @@ def distributions(lane: Lane, column: str, window: str | None, version: str | No
             raise ConflictError(waiting_reason(lane) or "no baseline yet", code="no_baseline")
         if column not in lane.grid.columns:
             raise NotFoundError(
-                f"model {lane.name!r} has no profiled column {column!r}; it has {', '.join(lane.grid.columns)}"
+                f"model {lane.name!r} profiles no column {column!r}; it has {', '.join(lane.grid.columns)}"
             )
         chosen = window or lane.config.windows[0].name
         name = version if version is not None else next(iter(sorted(lane.versions)), None)
@@ -172,7 +172,7 @@ def distributions(lane: Lane, column: str, window: str | None, version: str | No
             span, current = state.whole.window(chosen, state.watermark, "outcomes")
         baseline = lane.active_baseline(name)
         reference = lane.baseline_profile(baseline) if baseline is not None else None
-        answer = {
+        return {
             "model": lane.name,
             "version": name,
             "window": chosen,
@@ -190,7 +190,6 @@ def distributions(lane: Lane, column: str, window: str | None, version: str | No
             "current_summary": column_summary(current.column(column)),
             "baseline_summary": None if reference is None else column_summary(reference.column(column)),
         }
-    return answer
 
 
 def bin_descriptions(grid: ColumnGrid) -> list[dict[str, Any]]:

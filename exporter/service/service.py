@@ -60,7 +60,12 @@ class Service:
         self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
         self._evaluator = Evaluator(self._lanes, self._clock, self._publisher.update, self._evaluation_failed)
         self._housekeeping = Housekeeping(
-            self._lanes, store, self._clock, self.telemetry, self._publisher, self._evaluator
+            self._lanes,
+            store,
+            self._clock,
+            telemetry=self.telemetry,
+            publisher=self._publisher,
+            evaluator=self._evaluator,
         )
 
     # -- life ---------------------------------------------------------------------------------------
@@ -370,7 +375,8 @@ class Service:
             )
         if model not in self._config.models:
             raise NotFoundError(
-                f"there is no model {model!r}; configured are {', '.join(sorted(self._config.models)) or 'none'}"
+                f"there is no model {model!r}; configured are "
+                f"{', '.join(sorted(self._config.models)) or 'none'}"
             )
         if not self._ready:
             raise BusyError(

@@ -1,0 +1,62 @@
+"""The small counts of a profile: rules, timeliness, and rows that were rejected or repeated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from exporter.batch import Batch
+from exporter.profiles import Profile
+from exporter.service.lane import Lane
+from exporter.store import Delta
+from exporter.windows import bucket_starts
+
+Tallies = Mapping[tuple[str, ...], int]
+
+
+def arrival_tallies(batch: Batch, rejected: Counter[str], duplicates: int) -> dict[tuple[str, ...], int]:
+    """What came and what of it was left out; of rows that have no place in time."""
+    counts: dict[tuple[str, ...], int] = {("received",): batch.received}
+    counts |= {("rejected", reason): count for reason, count in rejected.items() if count}
+    counts |= {("invalid", column): count for column, count in batch.invalid.items() if count}
+    if batch.ids is not None:
+        counts["duplicate",] = duplicates
+    return counts
+
+
+def tally_rows(lane: Lane, rows: Batch, deltas: Sequence[Delta], arrival: float) -> None:
+    """Count rule results and timely rows in the buckets that the rows fall into."""
+    judged = lane.rules.evaluate(rows.table)
+    lane.note_rule_failures(judged.failures)
+    starts = bucket_starts(rows.event_time, lane.resolution)
+    timeliness = lane.config.quality.timeliness
+    for delta in deltas:
+        if delta.segment:
+            continue
+        positions = np.flatnonzero(starts == delta.bucket)
+        add_tallies(
+            delta.profile, (judged if positions.size == rows.rows else judged.take(positions)).tallies
+        )
+        if timeliness is not None:
+            delay = arrival - rows.event_time[positions]
+            add_tallies(delta.profile, {("timely",): int(np.count_nonzero(delay <= timeliness))})
+
+
+def tally_arrival(lane: Lane, counts: Tallies, deltas: list[Delta], version: str, arrival: float) -> None:
+    """Count what came in the newest bucket of the batch; without rows, in that of the watermark."""
+    wholes = [delta for delta in deltas if not delta.segment]
+    if not wholes and lane.grid is not None:
+        watermark = lane.version(version).watermark
+        newest = np.array([arrival if watermark is None else watermark])
+        bucket = int(bucket_starts(newest, lane.resolution)[0])
+        wholes = [Delta(version, "", bucket, Profile.empty(lane.grid))]
+        deltas.append(wholes[0])
+    if wholes:
+        add_tallies(max(wholes, key=lambda delta: delta.bucket).profile, counts)
+
+
+def add_tallies(profile: Profile, tallies: Tallies) -> None:
+    for key, count in tallies.items():
+        profile.tallies[key] = profile.tallies.get(key, 0) + count

@@ -1,0 +1,150 @@
+"""Labels that come early, late, twice, corrected, and for several versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from .conftest import HOUR, NOW, Bench, labels_of
+
+Make = Callable[..., Bench]
+Rows = Callable[..., pa.Table]
+
+
+def test_labels_join_by_id(bench: Make, rows: Rows) -> None:
+    """Labels in any order meet their predictions; the answer counts them."""
+    b = bench()
+    table = rows(1000)
+    b.push(table)
+    labels = labels_of(table, wrong=200).take(pa.array(np.random.default_rng(1).permutation(1000)))
+    answer = b.label(labels)
+    assert (answer["matched"], answer["pending"], answer["duplicates"], answer["corrected"]) == (
+        1000,
+        0,
+        0,
+        0,
+    )
+    result = b.evaluated(window="6h")
+    assert result["metrics"]["accuracy"]["value"] == pytest.approx(0.8)
+    assert result["labeled_ratio"] == 1.0
+
+
+def test_early_labels_wait_for_their_prediction(bench: Make, rows: Rows) -> None:
+    """Labels that come first are kept, over a restart too, and join when the prediction comes."""
+    b = bench()
+    table = rows(1000)
+    early = b.label(labels_of(table, wrong=100))
+    assert (early["matched"], early["pending"]) == (0, 1000)
+    b.restart()
+    b.push(table)
+    result = b.evaluated(window="6h")
+    assert result["labeled_rows"] == 1000
+    assert result["metrics"]["accuracy"]["value"] == pytest.approx(0.9)
+    assert b.label(labels_of(table, wrong=100))["duplicates"] == 1000
+
+
+def test_a_corrected_label_is_taken_back_and_counted_anew(bench: Make, rows: Rows) -> None:
+    """The last label wins, as if the first had never come."""
+    b = bench()
+    table = rows(1000)
+    b.push(table)
+    b.label(labels_of(table, wrong=500))
+    answer = b.label(labels_of(table, wrong=100))
+    assert (answer["matched"], answer["duplicates"], answer["corrected"]) == (0, 600, 400)
+    result = b.evaluated(window="6h")
+    assert result["labeled_rows"] == 1000
+    assert result["metrics"]["accuracy"]["value"] == pytest.approx(0.9)
+    b.restart()
+    assert b.evaluated(window="6h")["metrics"]["accuracy"]["value"] == pytest.approx(0.9)
+    assert b.label(labels_of(table, wrong=100))["duplicates"] == 1000
+
+
+def test_the_last_label_of_an_id_in_one_request_wins(bench: Make, rows: Rows) -> None:
+    """Several labels of an id in one request count as one, the last."""
+    b = bench()
+    table = rows(600)
+    b.push(table)
+    answer = b.label(pa.concat_tables([labels_of(table, wrong=600), labels_of(table)]))
+    assert (answer["matched"], answer["duplicates"]) == (600, 600)
+    assert b.evaluated(window="6h")["metrics"]["accuracy"]["value"] == 1.0
+
+
+def test_a_label_joins_every_version(bench: Make, rows: Rows) -> None:
+    """A label belongs to an id, whichever versions answered it, before or after the label came."""
+    b = bench()
+    table = rows(600)
+    b.push(table, version="a")
+    b.label(labels_of(table, wrong=60))
+    b.push(table, version="b")
+    assert b.evaluated(window="6h", version="b")["labeled_rows"] == 600
+    b.label(labels_of(table, wrong=120))
+    for version in ("a", "b"):
+        result = b.evaluated(window="6h", version=version)
+        assert result["metrics"]["accuracy"]["value"] == pytest.approx(0.8)
+    assert b.service.show_model("m")["versions"]["a"]["labels"] == 600
+
+
+def test_labels_in_the_rows_count_at_once(bench: Make, rows: Rows) -> None:
+    """Rows that carry their label are labelled rows; pushed again with a label they count as labels."""
+    b = bench()
+    table = rows(600)
+    labelled = table.append_column("truth", labels_of(table, wrong=60)["truth"])
+    b.push(table)
+    answer = b.push(labelled)
+    assert answer["reasons"] == {"duplicate": 600}
+    assert b.evaluated(window="6h")["metrics"]["accuracy"]["value"] == pytest.approx(0.9)
+    other = rows(600, 1000)
+    b.push(other.append_column("truth", labels_of(other)["truth"]))
+    assert b.evaluated(window="6h")["labeled_rows"] == 1200
+
+
+def test_performance_windows_end_at_the_label_watermark(bench: Make, rows: Rows) -> None:
+    """Labels that are hours late still give a full window, of hours ago, which says so."""
+    b = bench()
+    tables = [rows(600, 600 * hour, start=NOW - (8 - hour) * HOUR) for hour in range(8)]
+    for table in tables:
+        b.push(table)
+    for table in tables[:4]:
+        b.label(labels_of(table, wrong=60))
+    result = b.evaluated(window="1h")
+    assert result["end"] >= NOW - HOUR
+    assert result["performance_window"]["end"] <= NOW - 3.5 * HOUR
+    assert result["performance_window"]["rows"] >= 500
+    assert result["labeled_ratio"] == 0.0
+
+
+def test_label_delay_is_measured(bench: Make, rows: Rows) -> None:
+    """The delay from event to label is a quantile of the labelled rows."""
+    b = bench()
+    table = rows(600, start=NOW - 1.0, seconds=1.0)
+    b.push(table)
+    b.clock.advance(2 * HOUR)
+    b.label(labels_of(table))
+    delay = b.evaluated(window="6h")["label_delay"]
+    assert delay["p50"] == pytest.approx(2 * HOUR, rel=0.1)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_other_tasks_join_labels_too(bench: Make, rows: Rows, task: str) -> None:
+    """Multiclass and regression predictions meet late and corrected labels, over a restart."""
+    b = bench(
+        task=task,
+        columns={"id": "id", "timestamp": "at", "prediction": "answer", "label": "truth"},
+    )
+    table = rows(600).drop_columns(["answer", "score"])
+    answers = table["carrier"] if task == "multiclass" else table["distance"]
+    table = table.append_column("answer", answers)
+    b.push(table)
+    wrong = pa.array(["ZZ"] * 600) if task == "multiclass" else pa.array(np.full(600, 99.0))
+    b.label(pa.table({"id": table["id"], "truth": wrong}))
+    b.restart()
+    answer = b.label(pa.table({"id": table["id"], "truth": answers}))
+    assert answer["corrected"] == 600
+    metrics = b.evaluated(window="6h")["metrics"]
+    if task == "multiclass":
+        assert metrics["accuracy"]["value"] == 1.0
+    else:
+        assert metrics["mae"]["value"] == pytest.approx(0.0, abs=1e-9)
