@@ -258,7 +258,10 @@ def test_own_metrics_are_exposed_with_histograms():
         ("ml_exporter_commit_seconds", OwnSample("ml_exporter_commit_seconds_count", {}, 2)),
         ("ml_exporter_commit_seconds", OwnSample("ml_exporter_commit_seconds_sum", {}, 0.3)),
     ]
+    own.append(("ml_exporter_store_bytes", OwnSample("ml_exporter_store_bytes", {}, math.nan)))
+    own.append(("python_gc_objects", OwnSample("python_gc_objects", {}, 1)))
     found = read_back(snapshot([], own=own))
+    assert not {"ml_exporter_store_bytes", "python_gc_objects"} & {name for name, _ in found}
     assert found["ml_exporter_commit_seconds_bucket", (("le", "+Inf"),)] == 2
     assert found["ml_exporter_snapshot_timestamp_seconds", ()] == 1000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
 import zlib
@@ -98,11 +99,16 @@ class Assembler:
 
 
 def own_chunk(samples: Iterable[tuple[str, OwnSample]]) -> Chunk:
-    """The exporter's own metrics: (family name, sample as prometheus_client collects it)."""
+    """The exporter's own metrics: (family name, sample as prometheus_client collects it).
+
+    What the catalogue lacks and what is not finite is left out.
+    """
     families: dict[str, dict[str, str]] = {}
     for name, sample in samples:
-        labels = label_text(tuple(sample.labels), tuple(sample.labels.values()))
-        families.setdefault(name, {})[f"{sample.name}{labels}"] = f"{float(sample.value)!r}"
+        value = float(sample.value)
+        if math.isfinite(value):
+            labels = label_text(tuple(sample.labels), tuple(sample.labels.values()))
+            families.setdefault(name, {})[f"{sample.name}{labels}"] = repr(value)
     return Chunk({name: _own_piece(families[name]) for name in FAMILIES if name in families})
 
 
@@ -125,7 +131,7 @@ class Exposition:
         self._dropped: dict[tuple[str, str], int] = {}
 
     def update(self, model: str, samples: Iterable[Sample], *, max_series: int | None = None) -> Chunk:
-        """Render what a model exposes from now on."""
+        """Render what a model exposes from now on; the model "" is for what belongs to none."""
         with self._lock:
             renderer = self._renderers.setdefault(model, Renderer(model))
         renderer.max_series = max_series
@@ -150,6 +156,8 @@ class Exposition:
             dropped = dict(self._dropped)
         about = [_own("ml_exporter_snapshot_timestamp_seconds", {}, made_at)]
         for model, chunk in chunks.items():
+            if not model:  # what belongs to no model
+                continue
             about.append(_own("ml_exporter_series", {"model": model}, chunk.series))
             budget = budgets[model]
             if budget is not None:
