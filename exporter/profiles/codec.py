@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from exporter.errors import ConflictError, CorruptStoreError, UnreadableError
+from exporter.profiles.categorical import NAME_LENGTH
 from exporter.profiles.envelope import open_envelope, seal
 from exporter.profiles.packing import LARGEST, Reader, pack
 from exporter.profiles.profile import Part, Profile
@@ -37,8 +38,9 @@ HEAD_BYTES = HEAD.size + 4
 PART_HEAD = struct.Struct("<BI")
 """0 dense or 1 sparse, and the length of the JSON."""
 
-MOST_JSON = 8 * 1024 * 1024
-"""New categories and tallies of one part, bytes."""
+MOST_TALLIES = 4 * 1024 * 1024
+NAME_BYTES = 6 * (NAME_LENGTH + 20) + 24
+"""Bytes of JSON at most: all tallies together, and one new category with its count."""
 
 SPARSE_BYTES = 3
 """A sparse count takes about this many times the room of a dense one."""
@@ -168,15 +170,20 @@ def _floats(reader: Reader, count: int) -> np.ndarray[Any, np.dtype[np.float64]]
     return np.ascontiguousarray(planes.T).reshape(-1).view("<f8").astype(np.float64, copy=False)
 
 
-def _limit(layout: PartLayout) -> int:
+def _extra_limit(grid: Grid, layout: PartLayout) -> int:
+    """Bytes that the JSON of a part can have at most."""
+    return MOST_TALLIES + len(layout.categorical) * grid.novel_cap * NAME_BYTES
+
+
+def _limit(grid: Grid, layout: PartLayout) -> int:
     """Bytes that a part can have at most."""
-    return 24 * layout.size + 8 * layout.sums + 16 * layout.extremes + MOST_JSON + 1024
+    return 24 * layout.size + 8 * layout.sums + 16 * layout.extremes + _extra_limit(grid, layout) + 1024
 
 
 def _decode_part(data: memoryview, grid: Grid, layout: PartLayout, name: PartName) -> tuple[Part, Tallies]:
-    reader = Reader(open_envelope(PART_MAGIC[name], data, _limit(layout), f"profile's {name}"))
+    reader = Reader(open_envelope(PART_MAGIC[name], data, _limit(grid, layout), f"profile's {name}"))
     sparse, length = PART_HEAD.unpack(reader.take(PART_HEAD.size))
-    if sparse > 1 or length > MOST_JSON:
+    if sparse > 1 or length > _extra_limit(grid, layout):
         raise UnreadableError(f"the profile's {name} do not begin as they should")
     novel, tallies = _decode_extra(bytes(reader.take(length)), grid, layout)
     if sparse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -23,10 +24,11 @@ from exporter.profiles import (
     grid_id,
     profile_outcomes,
     profile_rows,
+    row_counts,
 )
 from exporter.profiles.envelope import HEAD, open_envelope, seal
 from exporter.profiles.packing import LARGEST, Reader, pack
-from exporter.schema import Task
+from exporter.schema import Column, Kind, Task
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,25 @@ def test_profiles_come_back_exactly(rows, n, task):
 def test_packed_integers_come_back_exactly(values):
     """Any integers within 2^53, few large ones among small ones included."""
     np.testing.assert_array_equal(Reader(pack(values)).unpack(len(values)), values)
+
+
+def test_the_longest_new_names_come_back(rows):
+    """Columns full of new categories with the longest names, in characters JSON escapes, still decode."""
+    base = rows.batch(0, 300)
+    names = [f"c{number}" for number in range(40)]
+    schema = base.schema.with_features(tuple(Column(name, Kind.CATEGORICAL) for name in names))
+    known = rows.dictionary(["known"] * 300)
+    new = rows.dictionary(["\x01" * 400 + str(number) for number in range(300)])
+    grid = build_grid(replace(base, schema=schema, features=dict.fromkeys(names, known)))
+    profile = profile_rows(grid, replace(base, schema=schema, features=dict.fromkeys(names, new)))
+    back = decode(encode(profile), grid)
+    rows.assert_same(back, profile, rtol=0)
+    assert len(back.categorical("c7").novel) == grid.novel_cap
+
+
+def test_the_rows_are_read_off_the_head(profile):
+    """Rows and labelled rows are known without decoding."""
+    assert row_counts(encode(profile)) == (profile.rows, profile.labeled_rows)
 
 
 def test_parts_are_decoded_apart(rows, grid, profile):
