@@ -71,7 +71,7 @@ def decode(
 
     The schema's kinds choose column types where a format has none (CSV) or several (JSON); what does not fit
     stays as it is, for :func:`exporter.batch.validate_batch` to reject row by row. Arrow's Parquet reader
-    ends the process over some damaged files: use a :class:`exporter.decoding.Decoder` for bodies of strangers.
+    ends the process over some damaged files: use :class:`exporter.decoding.Decoder` for bodies of strangers.
 
     Raises
     ------

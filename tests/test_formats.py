@@ -490,7 +490,7 @@ DOCUMENTS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.sampled_from(["rows", "bare", "lines"]))
 def test_any_json_gives_a_batch_or_an_error_of_ours(rows, form):
     """Whatever the values are, rows are accounted for or the whole is refused with a reason."""
