@@ -11,11 +11,15 @@ from scipy import special
 
 from exporter.statistics.bridge import Path, bridge_exceedance, bridge_quantile, path_of
 from exporter.statistics.nulls import DriftTest, PointNull
+from exporter.statistics.permutation import PermutationNull
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from exporter.statistics.views import NumericView
+
+FEW_ROWS = 120
+"""Rows of both samples together up to which the null is exact; beyond, the limit is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ def kolmogorov_smirnov(baseline: NumericView, current: NumericView) -> DriftTest
 
     Differs from the exact statistic by at most the largest share of rows strictly between two edges (about
     1/1000 of the baseline), and by nothing when all values are edges. Its null depends on the pooled shares:
-    Kolmogorov's distribution where they are all small, the bridge at the atoms where there are few values.
+    Kolmogorov's distribution where they are all small, the bridge at the atoms where there are few values,
+    and for few rows all ways to deal them.
     """
     m, n = int(baseline.n), int(current.n)
     distance = float(np.abs(_distribution(baseline.cells) - _distribution(current.cells)).max())
@@ -58,6 +63,8 @@ def kolmogorov_smirnov(baseline: NumericView, current: NumericView) -> DriftTest
     path = path_of(pool)
     if path.deviation <= 0:
         return DriftTest(distance, PointNull())
+    if m + n <= FEW_ROWS:
+        return DriftTest(distance, PermutationNull(baseline.cells + current.cells, m, n))
     return DriftTest(distance, KolmogorovNull(m * n / (m + n), path))
 
 

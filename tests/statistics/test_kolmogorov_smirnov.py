@@ -113,3 +113,25 @@ def test_a_column_that_stays_constant_has_nothing_to_tell(numeric_pair):
     """Constant before and now: no distance, p-value 1."""
     test = kolmogorov_smirnov(*numeric_pair(np.ones(50), np.ones(70)))
     assert (test.statistic, test.p_value) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("m", "n"), [(5, 7), (20, 20), (60, 30)])
+def test_few_rows_have_the_exact_p_value(numeric_pair, m, n):
+    """Without ties the p-value is SciPy's exact one."""
+    rng = np.random.default_rng(m)
+    for _ in range(5):
+        baseline, current = rng.normal(size=m), rng.normal(0.5, 1, n)
+        merged = np.concatenate([baseline, current])  # all values are edges, so that the grid loses nothing
+        test = kolmogorov_smirnov(*numeric_pair(merged, baseline)[1:], numeric_pair(merged, current)[1])
+        expected = stats.ks_2samp(baseline, current, method="exact")
+        assert test.statistic == pytest.approx(expected.statistic)
+        assert test.p_value == pytest.approx(expected.pvalue, abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(1e-4, 0.5))
+def test_few_rows_with_ties_have_consistent_critical_values(numeric_pair, seed, level):
+    """Exceeding the critical value of a level is the same as a p-value of at most the level."""
+    rng = np.random.default_rng(seed)
+    test = kolmogorov_smirnov(*numeric_pair(rng.integers(0, 5, 30), rng.integers(0, 6, 20)))
+    assert (test.statistic > test.null.critical_value(level)) == (test.p_value <= level)
