@@ -51,7 +51,8 @@ _PAGE = """<!doctype html>
 <tr><td><a href="/api/v1/models/{{ row.name|urlencode }}">{{ row.name }}</a><br>
 <span class="quiet">{{ row.task }}</span></td>
 <td>{{ row.state }}<br><a href="/api/v1/models/{{ row.name|urlencode }}/status">status</a></td>
-<td>{{ row.baseline }}</td><td>{{ row.versions }}</td><td>{{ row.windows }}</td><td>{{ row.last_batch }}</td></tr>
+<td>{{ row.baseline }}</td><td>{{ row.versions }}</td><td>{{ row.windows }}</td>
+<td>{{ row.last_batch }}</td></tr>
 {% endfor %}
 </tbody></table></div>
 {% else %}

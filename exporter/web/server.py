@@ -239,6 +239,7 @@ class _Connection(HTTPConnection):
 class _Server(wsgi.Server):
     ConnectionClass = _Connection
     keep_alive_conn_limit: Any = None  # the limit on all connections is ours
+    expiration_interval = 0.1  # seconds; also how long stopping waits for the thread that accepts
 
     def __init__(self, app: Any, address: tuple[str, int], limits: WebLimits, tls: Adapter | None) -> None:
         super().__init__(

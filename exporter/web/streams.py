@@ -7,6 +7,7 @@ write from a view, and stop at a deadline for the whole.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import time
@@ -20,6 +21,7 @@ from exporter.errors import TooLargeError, UnreadableError
 RECEIVE_BYTES = 256 * 1024
 _LINE_BYTES = 8192
 _HELD_BYTES = 16 * 1024
+_UNREAD = "the client did not read its response in time"
 
 
 class SocketReader:
@@ -115,12 +117,12 @@ class SocketWriter:
         while view:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
-                raise ConnectionAbortedError("the client did not read its response in time")
+                raise ConnectionAbortedError(errno.ECONNABORTED, _UNREAD)
             self._socket.settimeout(remaining)
             try:
                 sent = self._socket.send(view)
             except TimeoutError:
-                raise ConnectionAbortedError("the client did not read its response in time") from None
+                raise ConnectionAbortedError(errno.ECONNABORTED, _UNREAD) from None
             except ssl.SSLError as error:
                 raise FatalSSLAlert(*error.args) from error
             view = view[sent:]
