@@ -25,7 +25,7 @@ from exporter.demo.flights import load_flights
 from exporter.demo.model import CHALLENGER, CHAMPION, VERSIONS, Classifiers, train
 from exporter.demo.replay import MODEL, Day, ReplayClock, Tally, closing, replay, replayed_days
 from exporter.demo.replay import days as replay_of
-from exporter.demo.report import drift_table, performance_table, quality_table
+from exporter.demo.report import drift_table, evaluated_at, performance_table, quality_table
 from exporter.web.assembly import DEFAULT_ADDRESS, Exporter, WebSettings
 
 CONFIGURATION = Path(__file__).with_name("models.yml")
@@ -111,7 +111,9 @@ def main(
             f"\nReplayed {tally.days} days in {time.monotonic() - started:.0f} s, set-up included: "
             f"{tally.predictions:,} predictions, {tally.labels:,} labels."
         )
-        _print_tables(console, client, [window.name for window in config.models[MODEL].windows], clock)
+        _print_tables(
+            console, client, [window.name for window in config.models[MODEL].windows], tally.changed
+        )
         if not (exit_when_done or stop.is_set()):
             console.print(f"Still serving {exporter.url} (Ctrl-C stops).")
             stop.wait()
@@ -126,11 +128,10 @@ def _create_baselines(client: Client, classifiers: Classifiers) -> None:
         client.create_baseline(MODEL, labelled, version=version)
 
 
-def _print_tables(console: Console, client: Client, windows: Sequence[str], clock: ReplayClock) -> None:
-    """Wait until the last push has been evaluated, then print what the API answers."""
-    pushed = clock.time()
+def _print_tables(console: Console, client: Client, windows: Sequence[str], changed: float) -> None:
+    """Wait until what came last has been evaluated, then print what the API answers."""
     deadline = time.monotonic() + _CATCH_UP_SECONDS
-    while (client.status(MODEL).get("evaluated") or 0.0) < pushed:
+    while evaluated_at(client) < changed:
         if time.monotonic() > deadline:
             console.print("The last evaluation is still under way; what follows is of the one before.")
             break

@@ -11,6 +11,7 @@ from typing import Protocol
 import pandas as pd
 import pyarrow as pa
 
+from exporter.client import PushReport
 from exporter.demo.model import CHALLENGER, CHAMPION, VERSIONS, Classifiers, arms
 
 MODEL = "flight_delay"
@@ -46,9 +47,9 @@ class ReplayClock:
 class Destination(Protocol):
     """Where a replay pushes to; :class:`exporter.client.Client` is one."""
 
-    def push(self, model: str, data: pa.Table, *, version: str) -> object: ...
+    def push(self, model: str, data: pa.Table, *, version: str) -> PushReport: ...
 
-    def push_labels(self, model: str, data: pa.Table) -> object: ...
+    def push_labels(self, model: str, data: pa.Table) -> PushReport: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,12 @@ class Day:
 
 @dataclass(slots=True)
 class Tally:
-    """What a replay has pushed so far."""
+    """What a replay has pushed so far; `changed` is when something that was new came last, by its clock."""
 
     days: int = 0
     predictions: int = 0
     labels: int = 0
+    changed: float = 0.0
 
 
 def replayed_days(flights: pd.DataFrame) -> list[str]:
@@ -132,12 +134,15 @@ def replay(
     started = time.monotonic()
     for day in stream:
         clock.move_to(day.closing)
+        report = PushReport()
         for version, table in day.predictions.items():
-            destination.push(MODEL, table, version=version)
-            tally.predictions += table.num_rows
+            report += destination.push(MODEL, table, version=version)
+        tally.predictions += report.rows
         if day.labels.num_rows:
-            destination.push_labels(MODEL, day.labels)
+            report += destination.push_labels(MODEL, day.labels)
             tally.labels += day.labels.num_rows
+        if report.duplicates < report.rows:
+            tally.changed = clock.time()
         tally.days += 1
         after_day(day, tally)
         if days_per_second is not None:

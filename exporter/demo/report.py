@@ -14,6 +14,12 @@ from exporter.demo.replay import MODEL
 METRICS = ("accuracy", "f1", "roc_auc")
 
 
+def evaluated_at(client: Client) -> float:
+    """Return the time of the oldest of the latest evaluations; 0 before there is one."""
+    results = client.performance(MODEL)["results"]
+    return min((float(result["made_at"]) for result in results), default=0.0)
+
+
 def performance_table(client: Client, windows: Sequence[str]) -> Table:
     """Return realised performance by version and window, with its 95 % bounds and its baseline."""
     table = Table(title="Performance, 95 % bounds (!: worse than January by more than alert_threshold)")
@@ -27,7 +33,7 @@ def performance_table(client: Client, windows: Sequence[str]) -> Table:
             found = _only(client.performance(MODEL, version=version, window=window))
             metrics = found.get("metrics", {})
             cells = [_metric_text(metrics.get(metric)) for metric in METRICS]
-            table.add_row(version, window, f"{found.get('rows', 0):,}", *cells)
+            table.add_row(version, window, f"{found.get('labeled_rows', 0):,}", *cells)
     return table
 
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from exporter.demo.replay import MODEL, ReplayClock, Tally, days, replay, replayed_days
+from exporter.client import PushReport
+from exporter.demo.replay import MODEL, ReplayClock, days, replay, replayed_days
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +22,12 @@ class Log:
     def __init__(self) -> None:
         self.pushed: list[tuple[str, str, int]] = []
 
-    def push(self, model: str, data: pa.Table, *, version: str) -> None:
+    def push(self, model: str, data: pa.Table, *, version: str) -> PushReport:
         self.pushed.append((model, version, data.num_rows))
+        return PushReport(rows=data.num_rows, accepted=data.num_rows)
 
-    def push_labels(self, model: str, data: pa.Table) -> None:
-        self.pushed.append((model, "labels", data.num_rows))
+    def push_labels(self, model: str, data: pa.Table) -> PushReport:
+        return self.push(model, data, version="labels")
 
 
 def test_replay_covers_the_year_after_january(flights):
@@ -93,11 +95,10 @@ def test_replay_pushes_predictions_before_labels(week):
     tally = run(iter(week), log)
     assert [entry[1] for entry in log.pushed] == ["champion", "challenger", "labels"] * 7
     assert {entry[0] for entry in log.pushed} == {MODEL}
-    assert tally == Tally(
-        7,
-        sum(table.num_rows for day in week for table in day.predictions.values()),
-        sum(day.labels.num_rows for day in week),
-    )
+    assert tally.days == 7
+    assert tally.predictions == sum(table.num_rows for day in week for table in day.predictions.values())
+    assert tally.labels == sum(day.labels.num_rows for day in week)
+    assert tally.changed >= week[-1].closing
 
 
 def test_replay_keeps_its_pace(week):
