@@ -432,3 +432,56 @@ def test_configuration_is_frozen():
     config = Config(models={"m": model()})
     with pytest.raises(ValueError, match="frozen"):
         config.models["m"].max_series = 1
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["auto", "1d", "numeric", "binary", "f1", "ks", "${X}", "${X:-a}"])
+    | st.dates()
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "score", "methods", "min", "type", "size", "rows", "refresh", "every"])
+            | st.text(max_size=5)
+            | st.integers()
+            | st.booleans(),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+settings_of_a_model = st.builds(
+    lambda task, settings: {**task, **settings},
+    st.sampled_from([{}, {"task": "binary"}, {"task": "multiclass"}]),
+    st.dictionaries(
+        st.sampled_from(list(ModelConfig.model_fields)) | st.text(max_size=5) | st.integers(),
+        values,
+        max_size=6,
+    ),
+)
+
+
+@given(
+    settings_of_a_model | values,
+    st.dictionaries(st.text(max_size=5) | st.integers(), settings_of_a_model | values, max_size=2),
+)
+def test_whatever_a_file_holds_the_answer_is_settings_or_problems(defaults, models):
+    """No content of a file ends in anything but a configuration or its problems: paths and sentences."""
+    found: list[tuple[str, str]] = []
+    names: set[str] = set()
+    try:
+        names = set(parse_config({"defaults": defaults, "models": models}, {}).models)
+    except ConfigurationError as error:
+        found = error.problems
+    assert bool(found) != bool(names)
+    assert all(isinstance(path, str) and message for path, message in found)
+    assert len(set(found)) == len(found)
+    assert names <= set(models)
