@@ -14,7 +14,7 @@ from exporter.config import Config
 from exporter.errors import BusyError, ConflictError, ExporterError, NotFoundError, UnusableBatchError
 from exporter.exposition import Snapshot
 from exporter.profilefile import grid_id_of, read_profiles
-from exporter.rules import RuleSet
+from exporter.rules import RuleSet, RuleWorker
 from exporter.schema import Schema
 from exporter.service import queries
 from exporter.service.answers import Answer, Request, once
@@ -54,6 +54,7 @@ class Service:
         self._ready = False
         self._stopping = False
         self.telemetry = Telemetry(self._clock.time())
+        self._rule_worker = RuleWorker()
         self._batches = BatchIngestion(store, self._clock)
         self._labels = LabelIngestion(store, self._clock)
         self._baselines = BaselineService(store, self._clock)
@@ -86,6 +87,7 @@ class Service:
                 {column: rule.checks() for column, rule in config.quality.validation_rules.items()},
                 config.quality.consistency_rules,
                 config.schema(name),
+                worker=self._rule_worker,
             )
             self._lanes[name] = recover(name, config, self._store, rules)
         for lane in self._lanes.values():
@@ -104,8 +106,7 @@ class Service:
         self.telemetry.ready.set(0)
         self._housekeeping.stop()
         self._evaluator.stop()
-        for lane in self._lanes.values():
-            lane.rules.close()
+        self._rule_worker.close()
 
     @property
     def ready(self) -> bool:
