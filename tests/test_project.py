@@ -167,17 +167,15 @@ def test_changelog_keeps_its_form():
     assert set(re.findall(r"^### (.*)$", text, flags=re.MULTILINE)) <= CHANGES
 
 
-def test_decisions_are_numbered_and_listed():
-    """Every decision has a number of its own and a status, and docs/index.md links to it."""
+def test_decisions_are_numbered_and_have_a_status():
+    """Every decision has a number of its own, also in its title, and a status."""
     pages = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
     numbers = [page.name[:4] for page in pages]
     assert len(set(numbers)) == len(numbers)
-    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert re.match(rf"# {int(page.name[:4])}\. \S", text), f"{page.name}: title without its number"
         assert re.search(r"(?i)\bstatus\b.*\b(proposed|accepted|replaced)", text, flags=re.DOTALL), page.name
-        assert f"adr/{page.name}" in index, f"docs/index.md does not list {page.name}"
 
 
 def test_command_line_page_is_what_the_commands_are():
