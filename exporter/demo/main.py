@@ -37,11 +37,11 @@ _LINE_CHARACTERS = 110
 _CATCH_UP_SECONDS = 30.0
 
 _GUIDE = """
-  {url}/                                          the model at a glance
-  {url}/metrics                                   what Prometheus scrapes
-  {url}/api/v1/models/{model}/performance   how good it is, with bounds
-  {url}/api/v1/models/{model}/drift         which columns differ from January
-  {url}/api/v1/models/{model}/quality       what is missing or wrong
+The model at a glance   {url}/
+What Prometheus scrapes {url}/metrics
+Performance             {url}/api/v1/models/{model}/performance
+Drift                   {url}/api/v1/models/{model}/drift
+Quality                 {url}/api/v1/models/{model}/quality
 
 What to look at while the year goes by:
   - temp drifts first, and the challenger, which extrapolates it, stops finding delays by summer: compare
