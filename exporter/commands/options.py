@@ -110,10 +110,10 @@ def client_options(function: F) -> F:
     )(function)
 
 
-def open_client(url: str, token_file: Path | None, ca_file: Path | None) -> Client:
+def open_client(url: str, token_file: Path | None, ca_file: Path | None, *, retries: int = 2) -> Client:
     """A client of the exporter at `url`; white space around the token is no part of it."""
     token = token_file.read_text(encoding="utf-8").strip() if token_file else None
     try:
-        return Client(url, token=token, ca_file=ca_file)
+        return Client(url, token=token, ca_file=ca_file, retries=retries)
     except ValueError as error:
         raise click.UsageError(str(error)) from error

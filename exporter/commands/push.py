@@ -14,6 +14,9 @@ from exporter.client import PushReport
 from exporter.commands.options import client_options, open_client
 from exporter.push import Progress, push_files
 
+_RETRIES = 8
+"""Of each request: a long push should outlive a restart of the exporter."""
+
 
 @click.command()
 @click.argument("model")
@@ -58,7 +61,7 @@ def push(
         disable=not sys.stderr.isatty(),
         transient=True,
     )
-    with open_client(url, token_file, ca_file) as client, bar:
+    with open_client(url, token_file, ca_file, retries=_RETRIES) as client, bar:
         task = bar.add_task(files[0].name, total=None, rows=0)
 
         def show(progress: Progress) -> None:

@@ -94,7 +94,7 @@ class Exporter:
         return self._server.url
 
     def start(self) -> None:
-        """Listen, then recover. Raises OSError when the address cannot be bound."""
+        """Listen, then recover. Raises :class:`exporter.web.server.ListenError`."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._server.start()
         host, port = self._server.address

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import socket
 import threading
 import time
@@ -45,6 +46,12 @@ _ONCE = (
 )
 
 
+class ListenError(ExporterError):
+    """The address to listen on cannot be had."""
+
+    code = "cannot_listen"
+
+
 class WebServer:
     """Serves a WSGI application from threads of this process.
 
@@ -69,8 +76,13 @@ class WebServer:
         self._tls = tls is not None
 
     def start(self) -> None:
-        """Bind, and serve from a thread. Raises OSError when the address cannot be bound."""
-        self._server.prepare()
+        """Bind, and serve from a thread. Raises :class:`ListenError`."""
+        try:
+            self._server.prepare()
+        except OSError as error:
+            host, port = self.address
+            reason = re.search(r"\[Errno -?\d+\] ([^)]*)", str(error))
+            raise ListenError(f"cannot listen on {host}:{port}: {reason[1] if reason else error}") from error
         self._thread = threading.Thread(target=self._server.serve, name="web-accept", daemon=True)
         self._thread.start()
 
@@ -254,6 +266,16 @@ class _Server(wsgi.Server):
         self.limits = limits
         self.max_request_header_size = limits.header_bytes
         self.ssl_adapter = tls
+
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: tuple[str, int]) -> socket.socket:
+        """Bind; close what cannot be bound."""
+        try:
+            socket_.bind(bind_addr)
+        except OSError:
+            socket_.close()
+            raise
+        return socket_
 
     def process_conn(self, conn: Any) -> None:
         """Give a connection a thread; a new one first waits, without a thread, for its first bytes."""
