@@ -109,6 +109,8 @@ class Database:
         """The connection that writes; every commit is on disk when it returns."""
         connection = _connect(self.path, "rw")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS: fsync alone stops at the drive's cache
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
         connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES:d}")
         connection.execute(f"PRAGMA journal_size_limit = {2 * WAL_PAGES * PAGE_BYTES:d}")
         return connection

@@ -64,7 +64,7 @@ class Journal:
         self._limit = queued_commits
         self._changed = threading.Condition()
         self._closing = False
-        self._connection = database.writer()
+        self._connection: sqlite3.Connection | None = database.writer()
         self.groups = 0
         """Transactions written; fewer than commits under load."""
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
@@ -125,7 +125,13 @@ class Journal:
                 self._run(taken)
             else:
                 self._write(taken)
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._database.writer()
+        return self._connection
 
     def _take(self) -> _Task | list[_Write]:
         """The next task, or the commits before it."""
@@ -173,7 +179,7 @@ class Journal:
             return
         try:
             function = task.function
-            result = self._transaction(function) if task.atomic else function(self._connection)
+            result = self._transaction(function) if task.atomic else function(self._connected())
         except sqlite3.Error as error:
             task.future.set_exception(translated(error, self._database.path))
         except BaseException as error:  # noqa: BLE001  # belongs to the caller, who waits for it
@@ -182,24 +188,24 @@ class Journal:
             task.future.set_result(result)
 
     def _transaction(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self._connection
+        connection = self._connected()
         try:
             connection.execute("BEGIN IMMEDIATE")
             result = function(connection)
             connection.execute("COMMIT")
         except BaseException:
-            self._roll_back()
+            self._roll_back(connection)
             raise
         return result
 
-    def _roll_back(self) -> None:
-        """End a failed transaction; a connection that cannot even do that is replaced."""
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        """End a failed transaction; a connection that cannot even do that is replaced before the next one."""
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
         except sqlite3.Error:
-            self._connection.close()
-            self._connection = self._database.writer()
+            self._connection = None
+            connection.close()
 
     @staticmethod
     def _fail(group: list[_Write], error: Exception) -> None:

@@ -121,10 +121,10 @@ def _labels(
         joined.append(day is not None)
     labels, when, found = np.concatenate(values), np.array(arrivals), np.array(joined, dtype=bool)
     del values
-    ranges = -(-total // LABELS_AT_ONCE)
-    width_of_range = 2**64 // max(ranges, 1) + 1
-    for number in range(ranges):
-        chosen = np.flatnonzero(hashes // np.uint64(width_of_range) == number) if ranges > 1 else slice(None)
+    bits = min(max(total // LABELS_AT_ONCE, 0).bit_length(), 8)
+    ranges = (hashes >> np.uint64(56)).astype(np.uint8) >> (8 - bits)
+    for number in range(1 << bits):
+        chosen = np.flatnonzero(ranges == number)
         yield hashes[chosen], labels[chosen], when[push[chosen]], found[push[chosen]]
 
 

@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROWS_AT_ONCE = 256
-PAGES_AT_ONCE = 512
+PAGES_AT_ONCE = 128
+STEPS_AT_ONCE = 16
+"""Giving one page back takes SQLite a look through all free ones, so large stores shrink over many calls."""
+
+REWRITTEN_BYTES = 256 << 20
+"""A store with less than this left in it is rewritten at once instead."""
+
 BYTES_AT_ONCE = 16 << 20
-FREE_SHARE = 4
+FREE_SHARE = 2
 """Free pages are given back once they are more than one in this many; until then new rows use them."""
 
 
@@ -205,11 +211,21 @@ def free_pages(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def give_back_pages(connection: sqlite3.Connection) -> int:
-    """Take some free pages off the end of the file; how many are left."""
+    """Take some free pages off the end of the file; how many are left that can go."""
+    before, _ = free_pages(connection)
     connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE:d})").fetchall()
-    return free_pages(connection)[0]
+    after, _ = free_pages(connection)
+    return after if after < before else 0
+
+
+def rewrite(connection: sqlite3.Connection) -> None:
+    """Write the file anew without its free pages; in no transaction."""
+    connection.execute("VACUUM")
 
 
 def truncate_log(connection: sqlite3.Connection) -> None:
-    """Move the write-ahead log into the file and shorten it; needs to be outside of a transaction."""
+    """Move the write-ahead log into the file and shorten it, unless someone reads it; in no transaction."""
+    patience = int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
+    connection.execute("PRAGMA busy_timeout = 0")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute(f"PRAGMA busy_timeout = {patience:d}")

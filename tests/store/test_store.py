@@ -8,7 +8,17 @@ import pytest
 
 from exporter.errors import BusyError, ConflictError, NotFoundError, StoreError
 from exporter.profiles import decode
-from exporter.store import NOT_JOINED, Commit, Delta, LabelChunk, Store, StoredAnswer, StoredBaseline
+from exporter.store import (
+    NOT_JOINED,
+    Commit,
+    Delta,
+    LabelChunk,
+    Store,
+    StoredAnswer,
+    StoredBaseline,
+    reading,
+    upkeep,
+)
 from exporter.store.writing import merged
 
 
@@ -270,3 +280,49 @@ def test_a_deleted_model_gives_its_bytes_back(store, chunk_of):
     assert store.load("fraud").rows == []
     assert store.load("fraud").index.key == index.key
     assert store.load("other").rows == [("v1", b"kept")]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+def test_labels_are_recovered_range_by_range(monkeypatch, store, chunk_of, at_once):
+    """However many labels are looked up at a time, predictions get their last label, the rest is held."""
+    monkeypatch.setattr(reading, "LABELS_AT_ONCE", at_once)
+    index = store.load("fraud").index
+    ids = [f"id {number}" for number in range(60)]
+    chunk = chunk_of(index, ids[:40])
+    store.submit(Commit(model="fraud", predictions=[chunk])).result()
+    random = np.random.default_rng(at_once)
+    expected = {}
+    for arrival in range(30):
+        wanted = random.choice(60, 10, replace=False)
+        values = random.choice([0.0, 1.0, 1000.0, 0.5], 10)
+        hashes = index.hash_ids(pa.array([ids[at] for at in wanted]))
+        store.submit(Commit(model="fraud", labels=LabelChunk(hashes, values, float(arrival)))).result()
+        expected.update(
+            zip(wanted.tolist(), zip(values.tolist(), [float(arrival)] * 10, strict=True), strict=True)
+        )
+    again = store.load("fraud").index
+    matches = again.find(chunk.hashes)
+    labels = dict(zip(matches.query.tolist(), again.labels_of(matches.slot).tolist(), strict=True))
+    assert {at: label for at, label in labels.items() if not np.isnan(label)} == {
+        at: value for at, (value, _) in expected.items() if at < 40
+    }
+    query, values, arrivals = again.take_held(again.hash_ids(pa.array(ids)))
+    held = dict(zip(query.tolist(), zip(values.tolist(), arrivals.tolist(), strict=True), strict=True))
+    assert held == {at: label for at, label in expected.items() if at >= 40}
+
+
+def test_a_large_store_shrinks_step_by_step(monkeypatch, store):
+    """Where rewriting is too much, each expiry gives some pages back and nothing that is kept is lost."""
+    monkeypatch.setattr(upkeep, "REWRITTEN_BYTES", 0)
+    store.submit(Commit(model="fraud", rows=[("v1", bytes(30_000_000))])).result()
+    store.submit(Commit(model="other", rows=[("v1", b"kept" * 10_000)])).result()
+    before = store.size_bytes()
+    store.delete_model("fraud")
+    sizes = [before]
+    for _ in range(3):
+        store.expire("fraud")
+        sizes.append(store.size_bytes())
+    assert sizes[-1] < 2_000_000
+    assert sizes == sorted(sizes, reverse=True)
+    assert store.load("other").rows == [("v1", b"kept" * 10_000)]
+    assert store.run(lambda connection: connection.execute("PRAGMA integrity_check").fetchone()[0]) == "ok"
