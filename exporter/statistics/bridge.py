@@ -20,7 +20,7 @@ from scipy import special
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NODES, FAR_NODES, FAR = 28, 64, 3.0
+NODES, FAR_NODES, FAR = 28, 56, 3.5
 """Quadrature nodes for barriers up to `FAR` largest deviations, and beyond."""
 
 JUMP, MERGE = 0.16, 0.04
@@ -140,23 +140,28 @@ def bridge_quantile(path: Path, level: float) -> float:
 
 
 def _solve(path: Path, target: float, low: float, high: float) -> float:
-    """The barrier whose chance has the logarithm `target`: false position, as accurate as 1e-6 in it."""
-    low_gap, high_gap = (_log_gap(path, barrier, target) for barrier in (low, high))
-    for _ in range(40):
-        if high_gap >= 0:
-            return high
-        if low_gap <= 0:
-            return low
-        # the logarithm of the chance is close to linear in the square of the barrier
-        middle = math.sqrt((low**2 * high_gap - high**2 * low_gap) / (high_gap - low_gap))
-        gap = _log_gap(path, middle, target)
-        if abs(gap) < 1e-6 or high - low < 1e-9:
-            return middle
+    """The barrier whose chance has the logarithm `target`, to 1e-5: secants, kept inside the bracket.
+
+    The logarithm of the chance is close to linear in the square of the barrier.
+    """
+    slope = -0.5 / path.deviation**2
+    barrier, previous = low, (0.0, 0.0)
+    for step in range(60):
+        gap = _log_gap(path, barrier, target)
+        if abs(gap) < 1e-5 or high - low < 1e-9:
+            break
         if gap > 0:
-            low, low_gap, high_gap = middle, gap, high_gap / 2
+            low = barrier
         else:
-            high, high_gap, low_gap = middle, gap, low_gap / 2
-    return (low + high) / 2
+            high = barrier
+        square = barrier * barrier
+        if step and square != previous[0]:
+            slope = (gap - previous[1]) / (square - previous[0])
+        previous = (square, gap)
+        proposal = square - gap / slope if slope < 0 else math.inf
+        inside = low * low < proposal < high * high
+        barrier = math.sqrt(proposal) if inside else (low + high) / 2
+    return barrier
 
 
 def _log_gap(path: Path, barrier: float, target: float) -> float:

@@ -63,7 +63,9 @@ def quality_report(
         Check to weight in the score, 1 for those that are not named.
     """
     if rows <= 0:
-        return QualityReport(undefined=tuple((f"quality_{check}_ratio", None, "empty") for check in SCORE_CHECKS))
+        return QualityReport(
+            undefined=tuple((f"quality_{check}_ratio", None, "empty") for check in SCORE_CHECKS)
+        )
     gaps: list[Gap] = []
     features = {name: column for name, column in columns.items() if column.grid.role is not Role.LABEL}
     duplicate = _duplicate_ratio(tallies, rows, looked=id_column is not None)
