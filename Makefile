@@ -43,8 +43,13 @@ format: $(VENV)/.dev ## Put the code into its form
 coverage: $(VENV)/.dev ## Run all tests and fail when they cover less than before
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
 
-bench: $(VENV)/.dev ## Measure speed and memory, print the tables
-	$(BIN)/python -m benchmarks $(ARGS)
+# The programs in benchmarks/, in this order; make bench BENCHMARKS="decoding" runs one.
+BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(shell grep -l "__main__" benchmarks/*.py))
+
+bench: $(VENV)/.bench ## Measure speed and memory, print the tables (BENCHMARKS="decoding" for one)
+	@for each in $(BENCHMARKS); do \
+	  echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; \
+	done
 
 docs: $(VENV)/.dev ## Write the reference pages anew from the code
 	$(BIN)/python -m exporter.reference docs
@@ -63,6 +68,10 @@ $(VENV)/.python:
 $(VENV)/.demo: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 	@echo "Installing ml-exporter and the demo's data into $(VENV) (once; a minute or two) ..."
 	@$(PIP) install --quiet $(PINS) --editable ".[demo]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(PIP) install --quiet $(PINS) --group bench
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml $(CONSTRAINTS)

@@ -120,7 +120,7 @@ def test_constraints_pin_every_direct_dependency():
     direct = [
         *PROJECT["project"]["dependencies"],
         *(entry for extra in PROJECT["project"]["optional-dependencies"].values() for entry in extra),
-        *PROJECT["dependency-groups"]["dev"],
+        *(entry for group in PROJECT["dependency-groups"].values() for entry in group),
     ]
     assert sorted(requirement_name(pin) for pin in pins) == sorted(
         {requirement_name(entry) for entry in direct}
