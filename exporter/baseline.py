@@ -115,4 +115,6 @@ def read_artifact(data: bytes) -> tuple[dict[str, Any], Grid, Profile]:
     header: dict[str, Any] = orjson.loads(rest[4 : 4 + size])
     middle = 4 + size + int(header["grid_bytes"])
     grid = Grid.from_bytes(rest[4 + size : middle])
-    return header, grid, decode(rest[middle : middle + int(header["profile_bytes"])], grid)
+    profile = decode(rest[middle : middle + int(header["profile_bytes"])], grid)
+    profile.verify()
+    return header, grid, profile

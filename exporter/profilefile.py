@@ -69,7 +69,9 @@ def read_profiles(data: bytes, grid: Grid) -> ProfileFile:
         raise TooLargeError(f"a profile file holds at most {MAX_BUCKETS} buckets, this one {len(entries)}")
     buckets = []
     for bucket, size in entries:
-        buckets.append((int(bucket), decode(data[start : start + size], grid)))
+        profile = decode(data[start : start + size], grid)
+        profile.verify()
+        buckets.append((int(bucket), profile))
         start += size
     return ProfileFile(
         str(header["grid"]), float(header["newest_event"]), float(header["resolution"]), tuple(buckets)

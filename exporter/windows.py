@@ -64,14 +64,14 @@ class _Bucket:
 
     def add_to(self, total: Profile, parts: tuple[Part, ...]) -> None:
         for encoded in self.at_rest:
-            total.add(decode(encoded, total.grid, parts=parts))
+            total.add(decode(encoded, total.grid, parts=parts, stored=True))
         if self.open is not None:
             total.add(self.open)
 
     def rest(self, grid: Grid) -> None:
         if self.open is not None:
             for encoded in self.at_rest:
-                self.open.add(decode(encoded, grid))
+                self.open.add(decode(encoded, grid, stored=True))
             self.at_rest, self.open = [encode(self.open)], None
 
 

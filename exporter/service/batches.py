@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import orjson
@@ -119,7 +119,10 @@ class BatchIngestion:
             admission = admit(
                 batch.event_time, hashes, oldest=oldest, seen=lambda wanted: index.seen(version, wanted)
             )
-            rows = batch if admission.accepted.size == batch.rows else batch.take(admission.accepted)
+            if admission.accepted.size == batch.rows:
+                rows = replace(batch, received=batch.rows, rejected={}, invalid={})
+            else:
+                rows = batch.take(admission.accepted)
             inline = np.full(batch.rows, np.nan)
             if batch.outcomes.label is not None:
                 inline = lane.labels.encode(batch.outcomes.label)
@@ -221,7 +224,7 @@ class BatchIngestion:
         if admitted.inline is not None:
             commit.labels = LabelChunk(*admitted.inline, arrival=arrival)
         if lane.grid is None:
-            counts = arrival_tallies(batch, rejected, admitted.admission.duplicates)
+            counts = self._left_out(push, admitted, rejected)
             commit.rows = [(version, raw_rows(rows, arrival, counts))] if rows.rows else []
             return commit, answer
         if ("bins_since", version, lane.grid.id) not in lane.state:
@@ -245,9 +248,7 @@ class BatchIngestion:
             threads=2 if rows.rows >= THREADED_ROWS else 1,
         )
         tally_rows(lane, rows, deltas, arrival)
-        tally_arrival(
-            lane, arrival_tallies(batch, rejected, admitted.admission.duplicates), deltas, version, arrival
-        )
+        tally_arrival(lane, self._left_out(push, admitted, rejected), deltas, version, arrival)
         labeled = np.flatnonzero(~np.isnan(admitted.known))
         if labeled.size:
             labels = lane.labels.decode(admitted.known[labeled])

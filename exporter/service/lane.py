@@ -185,7 +185,7 @@ class Lane:
 
     def baseline_profile(self, baseline: StoredBaseline) -> Profile:
         if baseline.id not in self._decoded:
-            self._decoded[baseline.id] = decode(baseline.profile, self.grids[baseline.grid_id])
+            self._decoded[baseline.id] = decode(baseline.profile, self.grids[baseline.grid_id], stored=True)
         return self._decoded[baseline.id]
 
     def forget_baseline(self, baseline_id: str) -> None:

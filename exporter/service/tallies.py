@@ -16,9 +16,11 @@ from exporter.windows import bucket_starts
 Tallies = Mapping[tuple[str, ...], int]
 
 
-def arrival_tallies(batch: Batch, rejected: Counter[str], duplicates: int) -> dict[tuple[str, ...], int]:
-    """What came and what of it was left out; of rows that have no place in time."""
-    counts: dict[tuple[str, ...], int] = {("received",): batch.received}
+def arrival_tallies(
+    batch: Batch, rejected: Counter[str], *, profiled: int, duplicates: int
+) -> dict[tuple[str, ...], int]:
+    """What came and was left out: rows that have no place in time. Profiles count the others themselves."""
+    counts: dict[tuple[str, ...], int] = {("received",): batch.received - profiled}
     counts |= {("rejected", reason): count for reason, count in rejected.items() if count}
     counts |= {("invalid", column): count for column, count in batch.invalid.items() if count}
     if batch.ids is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from exporter.errors import NotFoundError
 from exporter.store import upkeep
-from exporter.store.database import PAGE_BYTES, Database, translated
+from exporter.store.database import Database, translated
 from exporter.store.journal import QUEUED_COMMITS, Journal
 from exporter.store.payloads import CACHE_BYTES, PayloadCache, decode_payload
 from exporter.store.reading import read_answer, read_model
@@ -278,17 +278,20 @@ class Store:
             self._repeat(lambda connection: upkeep.drop_labels(connection, row, labels_before))
         if answers_before is not None:
             self._repeat(lambda connection: upkeep.drop_answers(connection, row, answers_before))
-        self._shrink()
+        with self._read() as connection:
+            free, pages = upkeep.free_pages(connection)
+        if free * upkeep.FREE_SHARE > pages:
+            self._shrink()
 
     def delete_model(self, model: str) -> None:
-        """Forget a model's data; its hash key stays. A large store shrinks as it expires data."""
+        """Forget a model's data and give its disk space back; its hash key stays."""
         row, _ = self._identity(model)
         self.run(lambda connection: upkeep.delete_model(connection, row))
         self._payloads.forget(model)
         self._shrink()
 
     def delete_version(self, model: str, version: str) -> None:
-        """Forget a version's data; labels, which belong to ids, stay. Disk space as for a model."""
+        """Forget a version's data and give its disk space back; labels, which belong to ids, stay."""
         row, _ = self._identity(model)
         self.run(lambda connection: upkeep.delete_version(connection, row, version))
         self._payloads.forget(model)
@@ -299,15 +302,6 @@ class Store:
             pass
 
     def _shrink(self) -> None:
-        """Give disk space back when much of it is free: all of a small store's, some of a large one's."""
-        with self._read() as connection:
-            free, pages = upkeep.free_pages(connection)
-        if free * upkeep.FREE_SHARE <= pages:
-            return
-        if (pages - free) * PAGE_BYTES <= upkeep.REWRITTEN_BYTES:
-            self._journal.run(upkeep.rewrite, atomic=False)
-        else:
-            for _ in range(upkeep.STEPS_AT_ONCE):
-                if not self.run(upkeep.give_back_pages):
-                    break
+        while self._journal.run(upkeep.give_back_pages, atomic=False):
+            pass
         self._journal.run(upkeep.truncate_log, atomic=False)

@@ -1,6 +1,6 @@
 """Keeping the store small: merging delta rows, dropping what expired or was deleted, giving pages back.
 
-Each function is one small transaction on the writer's connection; :class:`exporter.store.Store` repeats them,
+Most functions are one small transaction on the writer's connection; :class:`exporter.store.Store` repeats them,
 so that commits come in between.
 """
 
@@ -18,16 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROWS_AT_ONCE = 256
-PAGES_AT_ONCE = 128
-STEPS_AT_ONCE = 16
-"""Giving one page back takes SQLite a look through all free ones, so large stores shrink over many calls."""
-
-REWRITTEN_BYTES = 256 << 20
-"""A store with less than this left in it is rewritten at once instead."""
-
+PAGES_AT_ONCE = 1024
 BYTES_AT_ONCE = 16 << 20
-FREE_SHARE = 2
-"""Free pages are given back once they are more than one in this many; until then new rows use them."""
+FREE_SHARE = 4
+"""Free pages are given back once they are more than one in this many; till then new rows use them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +205,17 @@ def free_pages(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def give_back_pages(connection: sqlite3.Connection) -> int:
-    """Take some free pages off the end of the file; how many are left that can go."""
+    """Take some free pages off the end of the file; how many are left that can go. Its own transaction."""
     before, _ = free_pages(connection)
-    connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE:d})").fetchall()
+    try:
+        # a script, because a cursor takes only the first step of this statement, which is one page
+        connection.executescript(f"BEGIN IMMEDIATE; PRAGMA incremental_vacuum({PAGES_AT_ONCE:d}); COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
     after, _ = free_pages(connection)
     return after if after < before else 0
-
-
-def rewrite(connection: sqlite3.Connection) -> None:
-    """Write the file anew without its free pages; in no transaction."""
-    connection.execute("VACUUM")
 
 
 def truncate_log(connection: sqlite3.Connection) -> None:

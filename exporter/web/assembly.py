@@ -69,6 +69,8 @@ class Exporter:
         clock = clock or SystemClock()
         self._store = Store.open(storage, clock=clock)
         self._service = Service(config, self._store, clock=clock)
+        if file:
+            file.on_failure = self._service.telemetry.errors.labels("", "web_config").inc
         self._decoder = Decoder()
 
         def headers() -> Mapping[str, str]:

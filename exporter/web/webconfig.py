@@ -160,6 +160,8 @@ class WebConfigFile:
         self._checked = clock()
         self.failures = 0
         """Re-reads that failed since the start."""
+        self.on_failure: Callable[[], None] | None = None
+        """Called after each."""
 
     @property
     def credentials(self) -> Credentials:
@@ -198,6 +200,8 @@ class WebConfigFile:
             _check_successor(self._loaded, loaded)
         except ConfigurationError as error:
             self.failures += 1
+            if self.on_failure is not None:
+                self.on_failure()
             logger.error(  # noqa: TRY400  # the sentence says it all
                 "web configuration not re-read; the old one stays in force",
                 extra={"file": str(self._path), "problem": error.message},

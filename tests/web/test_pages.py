@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import re
+from pathlib import Path
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -13,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from exporter.decoding import Decoder
 from exporter.web.app import create_app
 from exporter.web.openapi import openapi_document
+from exporter.web.operations import OPERATIONS
 
 
 def test_page_lists_models_and_escapes_their_names(web):
@@ -86,3 +88,10 @@ def test_metrics_come_as_asked(web, accept, kind, packed):
 def test_metrics_ignore_parameters_of_scrape_configurations(web):
     """`params` of a scrape configuration do no harm."""
     assert web.ask("GET", "/metrics?module=x").status_code == 200
+
+
+def test_reference_page_lists_every_operation():
+    """docs/http-api.md has each path with its method and scope, and no other."""
+    text = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `([A-Z]+) (/[^`]*)` \| (\w+) \|", text, flags=re.MULTILINE))
+    assert listed == {(o.method, o.path, o.scope.value if o.scope else "none") for o in OPERATIONS}
