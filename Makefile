@@ -23,13 +23,13 @@ demo: $(VENV)/.demo ## Watch a delay classifier over a year of flights (ARGS="--
 
 test: $(VENV)/.dev ## Run all tests; installs Prometheus, Alertmanager and Chromium where it may
 	@tools/install-programs
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## Look for mistakes in under two minutes: ruff, mypy, fast tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m "not slow and not prometheus" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "not slow and not prometheus" $(ARGS)
 
 lint: $(VENV)/.dev ## Run ruff and mypy
 	$(BIN)/ruff check
@@ -41,7 +41,7 @@ format: $(VENV)/.dev ## Put the code into its form
 	$(BIN)/ruff format
 
 coverage: $(VENV)/.dev ## Run all tests and fail when they cover less than before
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 # The programs in benchmarks/, in this order; make bench BENCHMARKS="decoding" runs one.
 BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(shell grep -l "__main__" benchmarks/*.py))
