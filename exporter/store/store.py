@@ -274,6 +274,7 @@ class Store:
         if before_day is not None:
             self._repeat(lambda connection: upkeep.drop_predictions(connection, row, before_day))
             self._repeat(lambda connection: upkeep.drop_joined_labels(connection, row, before_day))
+            self._payloads.forget(model)
         if labels_before is not None:
             self._repeat(lambda connection: upkeep.drop_labels(connection, row, labels_before))
         if answers_before is not None:

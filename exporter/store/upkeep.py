@@ -1,7 +1,7 @@
 """Keeping the store small: merging delta rows, dropping what expired or was deleted, giving pages back.
 
-Most functions are one small transaction on the writer's connection; :class:`exporter.store.Store` repeats them,
-so that commits come in between.
+Most functions are one small transaction on the writer's connection; :class:`exporter.store.Store` repeats
+them, so that commits come in between.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from exporter.store import (
     StoredAnswer,
     StoredBaseline,
     reading,
-    upkeep,
 )
 from exporter.store.writing import merged
 
