@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LARGEST_RUN = 1 << 21
-"""Entries; runs stop growing here, so that no single merge takes longer than some 0.2 s."""
+LARGEST_RUN = 1 << 22
+"""Entries; runs stop growing here, so that no single merge takes longer than some 0.3 s."""
 
 ORDINAL_SPAN = 1 << 32
 """Ordinals of one run lie within this many of each other: they are kept in 32 bits from the run's base."""
@@ -138,7 +138,10 @@ class HashRuns:
             return np.empty(0, np.intp), np.empty(0, np.int64)
         query = order[np.concatenate([query for query, _ in found])]
         ordinal = np.concatenate([ordinal for _, ordinal in found])
-        by_query = np.lexsort((ordinal, query))
+        by_query = np.argsort(query)
+        ascending = query[by_query]
+        if (ascending[1:] == ascending[:-1]).any():  # several versions of one id, oldest first
+            by_query = np.lexsort((ordinal, query))
         return query[by_query], ordinal[by_query]
 
     def retain(self, alive: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> None:

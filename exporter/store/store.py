@@ -284,6 +284,11 @@ class Store:
         if free * upkeep.FREE_SHARE > pages:
             self._shrink()
 
+    def delete_profiles(self, model: str, grid_id: str) -> None:
+        """Forget a model's profiles on one grid, in small transactions; the grid and its baselines stay."""
+        row, _ = self._identity(model)
+        self._repeat(lambda connection: upkeep.drop_grid(connection, row, grid_id))
+
     def delete_model(self, model: str) -> None:
         """Forget a model's data and give its disk space back; its hash key stays."""
         row, _ = self._identity(model)

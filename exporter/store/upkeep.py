@@ -129,6 +129,14 @@ def drop_deltas(connection: sqlite3.Connection, model: int, before_bucket: int) 
     ).rowcount
 
 
+def drop_grid(connection: sqlite3.Connection, model: int, grid: str) -> int:
+    """Delete some delta rows that were made on a grid; how many."""
+    return connection.execute(
+        "DELETE FROM deltas WHERE id IN (SELECT id FROM deltas WHERE model = ? AND grid = ? LIMIT ?)",
+        (model, grid, ROWS_AT_ONCE),
+    ).rowcount
+
+
 def drop_predictions(connection: sqlite3.Connection, model: int, before_day: int) -> int:
     """Delete some chunks of event days before `before_day`, with their payloads; how many."""
     ids = [
