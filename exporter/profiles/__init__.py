@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.profiles.binning import BinIndex
 from exporter.profiles.building import build_grid
 from exporter.profiles.categorical import CategoricalColumn
 from exporter.profiles.coarse import CoarseBins
@@ -14,6 +15,7 @@ from exporter.profiles.profile import Part, Profile
 from exporter.profiles.profiling import profile_outcomes, profile_rows
 
 __all__ = [
+    "BinIndex",
     "BinaryOutcome",
     "CategoricalColumn",
     "CategoricalGrid",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from exporter import columns
 from exporter.baseline import BuiltBaseline, build, grid_of, read_artifact, resolved_schema, write_artifact
 from exporter.batch import Batch, Codes, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
+from exporter.schema import Schema, Task
 from exporter.service.answers import Answer, Request, once
 from exporter.service.batches import RAW_EVENT_TIME, bin_counters, raw_arrival
 from exporter.service.lane import Lane
@@ -22,6 +25,8 @@ from exporter.service.profiling import merged, outcome_deltas, row_deltas
 from exporter.service.tallies import tally_arrival, tally_rows
 from exporter.store import Commit, Delta, Store, StoredBaseline
 from exporter.windows import Span
+
+log = logging.getLogger(__name__)
 
 
 class BaselineService:
@@ -86,10 +91,11 @@ class BaselineService:
                 if grid is None or regrid:
                     schema = resolved_schema(lane.configured_schema, batch)
                     grid = grid_of(replace_schema(batch, schema, now), class_cap=lane.config.classes)
-                batch = replace_schema(batch, grid.schema, now)
+                warnings = [*batch.warnings, *_left_out(batch)]
+                batch = replace_schema(batch, lane.schema_on(grid), now)
                 built = build(grid, batch, batch.outcomes.label, resolution=self._resolution(lane))
                 stored = self._stored(lane, built, version, rows=batch.rows, source="rows", active=activate)
-                return self._keep(lane, stored, grid, request, warnings=batch.warnings)
+                return self._keep(lane, stored, grid, request, warnings=warnings)
 
     def from_period(
         self,
@@ -100,7 +106,7 @@ class BaselineService:
         *,
         activate: bool,
     ) -> Answer:
-        """Promote what came between two event times."""
+        """Promote what came between two event times: the buckets that begin there."""
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
                 return earlier
@@ -137,6 +143,7 @@ class BaselineService:
             if earlier is not None:
                 return earlier
             header, grid, profile = read_artifact(data)
+            check_fit(lane.configured_schema, grid.schema)
             with lane.gate.exclusive():
                 if lane.grid is not None and grid.id != lane.grid.id and not regrid:
                     raise ConflictError(
@@ -156,8 +163,7 @@ class BaselineService:
         with lane.gate.exclusive():
             if lane.grid is not None or lane.raw_rows < lane.config.baseline.rows:
                 return
-            tables = [read_raw(data) for _, data in lane.raw]
-            first = pa.concat_tables(tables, promote_options="permissive").slice(0, lane.config.baseline.rows)
+            first = together([read_raw(data) for _, data in lane.raw]).slice(0, lane.config.baseline.rows)
             batch = validate_raw(first, lane.configured_schema)
             schema = resolved_schema(lane.configured_schema, batch)
             batch = validate_raw(first, schema)
@@ -173,20 +179,22 @@ class BaselineService:
         self, lane: Lane, stored: StoredBaseline, grid: Grid, request: Request, warnings: Sequence[str] = ()
     ) -> Answer:
         """Commit a baseline, with its grid and the rows that waited for one; the gate is closed."""
-        body = {**self.describe(stored), "warnings": list(warnings), "duplicate": False}
-        answer = Answer(201, body)
-        commit = Commit(model=lane.name, answer=request.answered(answer, stored.created), baseline=stored)
+        commit = Commit(model=lane.name, baseline=stored)
         new_grid = lane.grid is None or lane.grid.id != grid.id
         if new_grid:
+            if grid.id in lane.grids:
+                self._store.delete_profiles(lane.name, grid.id)
             commit.grid = (grid.id, grid.to_bytes())
             commit.drop_rows = True
-            commit.deltas = [
-                delta for version, data in lane.raw for delta in self._raw_deltas(lane, grid, version, data)
-            ]
+            commit.deltas, misfits = self._all_raw_deltas(lane, grid)
+            warnings = [*warnings, *misfits]
             commit.state = {("grid_created", grid.id): stored.created, **lane.class_codes()}
             for version in {version for version, _ in lane.raw}:
                 mine = [delta for delta in commit.deltas if delta.version == version]
-                commit.counters |= bin_counters(grid, merged(mine, grid), version, lane.binned_columns(grid))
+                commit.counters |= bin_counters(lane.bin_index(grid), merged(mine, grid), version)
+                commit.state["bins_since", version, grid.id] = stored.created
+        answer = Answer(201, {**self.describe(stored), "warnings": list(warnings), "duplicate": False})
+        commit.answer = request.answered(answer, stored.created)
         self._store.submit(commit).result()
         with lane.lock:
             if new_grid:
@@ -231,9 +239,23 @@ class BaselineService:
     def _resolution(lane: Lane) -> float | None:
         return lane.resolution if lane.schema.timestamp is not None else None
 
-    def _raw_deltas(self, lane: Lane, grid: Grid, version: str, data: bytes) -> list[Delta]:
-        table = read_raw(data)
-        batch = validate_raw(table, grid.schema)
+    def _all_raw_deltas(self, lane: Lane, grid: Grid) -> tuple[list[Delta], list[str]]:
+        """Profiles of the rows that waited for a grid; what does not fit it is left out and said."""
+        deltas: list[Delta] = []
+        misfits = 0
+        for version, data in lane.raw:
+            table = read_raw(data)
+            try:
+                batch = validate_raw(table, lane.schema_on(grid))
+            except UnusableBatchError as error:
+                log.warning("rows of model %s do not fit the new grid: %s", lane.name, error)
+                misfits += table.num_rows
+                continue
+            misfits += table.num_rows - batch.rows
+            deltas += self._raw_deltas(lane, grid, version, table, batch)
+        return deltas, [f"{misfits} rows that waited for a grid do not fit this one."] if misfits else []
+
+    def _raw_deltas(self, lane: Lane, grid: Grid, version: str, table: pa.Table, batch: Batch) -> list[Delta]:
         arrival, counts = raw_arrival(table)
         deltas = row_deltas(
             grid, batch, version, lane.segments, resolution=lane.resolution, arrival=arrival, threads=2
@@ -295,6 +317,76 @@ class BaselineService:
                 lane.forget_baseline(baseline_id)
                 lane.dirty = True
         return Answer(200, {"id": baseline.id, "deleted": True})
+
+
+def _left_out(batch: Batch) -> list[str]:
+    if not batch.rejected:
+        return []
+    reasons = ", ".join(f"{count} {reason}" for reason, count in batch.rejected.items())
+    return [f"Rows that cannot be used were left out: {reasons}."]
+
+
+def check_fit(configured: Schema, made: Schema) -> None:
+    """Refuse a baseline of a model with another task, other features, classes or kind of score.
+
+    Raises
+    ------
+    ConflictError
+        `other_schema`; the details say what differs.
+    """
+    wrong = []
+    if made.task is not configured.task:
+        wrong.append(f"its task is {made.task}, not {configured.task}")
+    if configured.features is not None:
+        wanted = {column.name: column.kind for column in configured.features}
+        given = {column.name: column.kind for column in made.features or ()}
+        names = sorted(name for name in wanted | given if wanted.get(name) != given.get(name))
+        if names:
+            wrong.append(f"its features differ in {', '.join(names[:20])}")
+    if configured.score is not None and made.score is not None:
+        if made.score_kind is not configured.score_kind:
+            wrong.append(f"its scores are a {made.score_kind}, not a {configured.score_kind}")
+        if configured.task is Task.MULTICLASS and _classes(made) != _classes(configured):
+            wrong.append("its score columns stand for other classes")
+    if wrong:
+        raise ConflictError(
+            f"the artifact was made for another kind of model: {'; '.join(wrong)}",
+            code="other_schema",
+            details=wrong,
+        )
+
+
+def _classes(schema: Schema) -> tuple[str, ...]:
+    score = schema.score
+    return tuple(name for name, _ in score) if isinstance(score, tuple) else ()
+
+
+def together(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of several; columns whose types have nothing in common become text."""
+    clashing = {
+        name for name in {field for table in tables for field in table.column_names} if _clash(name, tables)
+    }
+    if clashing:
+        tables = [_as_text(table, clashing) for table in tables]
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _clash(name: str, tables: Sequence[pa.Table]) -> bool:
+    fields = [table.schema.field(name) for table in tables if name in table.column_names]
+    try:
+        pa.unify_schemas(
+            [pa.schema([field.with_metadata(None)]) for field in fields], promote_options="permissive"
+        )
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        return True
+    return False
+
+
+def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
+    for name in names & set(table.column_names):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, columns.texts(columns.source(table, name))[0])
+    return table
 
 
 def replace_schema(batch: Batch, schema: Any, now: float) -> Batch:

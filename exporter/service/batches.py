@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from exporter.batch import Batch, Outcomes, validate_batch
 from exporter.clock import Clock
-from exporter.profiles import Grid, Profile
+from exporter.profiles import BinIndex, Grid, Profile
 from exporter.service.admission import Admission, admit
 from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
@@ -230,10 +230,17 @@ class BatchIngestion:
         if ("bins_since", version, lane.grid.id) not in lane.state:
             commit.state["bins_since", version, lane.grid.id] = arrival
         commit.deltas = self._deltas(push, lane.grid, admitted, rejected)
-        commit.counters |= bin_counters(
-            lane.grid, merged(commit.deltas, lane.grid), version, lane.binned_columns()
-        )
+        commit.counters |= bin_counters(lane.bin_index(lane.grid), merged(commit.deltas, lane.grid), version)
         return commit, answer
+
+    @staticmethod
+    def _left_out(push: _Push, admitted: _Admitted, rejected: Counter[str]) -> dict[tuple[str, ...], int]:
+        return arrival_tallies(
+            push.batch,
+            rejected,
+            profiled=admitted.batch.rows,
+            duplicates=admitted.admission.duplicates,
+        )
 
     def _deltas(self, push: _Push, grid: Grid, admitted: _Admitted, rejected: Counter[str]) -> list[Delta]:
         lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival
@@ -301,14 +308,10 @@ def raw_arrival(table: pa.Table) -> tuple[float, dict[tuple[str, ...], int]]:
     return float(metadata[RAW_ARRIVAL.encode()]), {tuple(key): count for key, count in counts}
 
 
-def bin_counters(
-    grid: Grid, total: Profile, version: str, columns: Sequence[str]
-) -> dict[tuple[str, ...], float]:
+def bin_counters(bins: BinIndex, total: Profile, version: str) -> dict[tuple[str, ...], float]:
     """Increments of the per-bin counters: ("bins", version, grid, column, bin)."""
-    increments: dict[tuple[str, ...], float] = {}
-    for column in columns:
-        names = grid.columns[column].coarse.names
-        for name, count in zip(names, total.coarse_counts(column), strict=True):
-            if count:
-                increments["bins", version, grid.id, column, name] = int(count)
-    return increments
+    counts = bins.count(total)
+    return {
+        ("bins", version, total.grid.id, *bins.bins[position]): float(counts[position])
+        for position in np.flatnonzero(counts)
+    }

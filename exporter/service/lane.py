@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from exporter.config import ModelConfig
 from exporter.evaluation import Reference
-from exporter.profiles import Grid, Profile, decode
+from exporter.profiles import BinIndex, Grid, Profile, decode
 from exporter.results import Evaluation
 from exporter.rules import RuleSet
 from exporter.schema import Role, Schema
@@ -74,6 +74,7 @@ class Lane:
     """(version, window, column) to the event time since which its drift verdict stands."""
     dirty: bool = True
     evaluated_at: float = 0.0
+    _bin_indexes: dict[str, BinIndex] = field(default_factory=dict)
     _announced: dict[str, float] = field(default_factory=dict)
     _decoded: dict[str, Profile] = field(default_factory=dict)
 
@@ -137,6 +138,12 @@ class Lane:
         others = [column.name for column in columns if column.role in (Role.PREDICTION, Role.SCORE)]
         return others + features[: self.config.bins.features]
 
+    def bin_index(self, grid: Grid) -> BinIndex:
+        """Where the cells of a grid lie among the bins of the per-bin counters."""
+        if grid.id not in self._bin_indexes:
+            self._bin_indexes[grid.id] = BinIndex(grid, self.binned_columns(grid))
+        return self._bin_indexes[grid.id]
+
     def note_rule_failures(self, failures: Mapping[str, str]) -> None:
         """Remember which rules cannot be evaluated, and why, until they can."""
         with self.lock:
@@ -162,12 +169,17 @@ class Lane:
     def adopt_grid(self, grid: Grid) -> None:
         """Count on this grid from now on; windows on another grid cannot be compared and start anew."""
         self.grid = self.grids[grid.id] = grid
-        if grid.schema.features is not None:
-            self.schema = self.configured_schema.with_features(grid.schema.features)
+        self.schema = self.schema_on(grid)
         self.raw.clear()
         self.raw_rows = 0
         for state in self.versions.values():
             state.series.clear()
+
+    def schema_on(self, grid: Grid) -> Schema:
+        """The model's own columns with the features of a grid, which may have other names for the rest."""
+        if grid.schema.features is None:
+            return self.configured_schema
+        return self.configured_schema.with_features(grid.schema.features)
 
     def only_active(self, active: StoredBaseline) -> None:
         """One active baseline for each version and one for all the others."""
@@ -191,6 +203,7 @@ class Lane:
     def forget_baseline(self, baseline_id: str) -> None:
         self.baselines.pop(baseline_id, None)
         self._decoded.pop(baseline_id, None)
+        self.references.pop(baseline_id, None)
 
 
 def split_segment(key: str) -> tuple[str, str] | None:

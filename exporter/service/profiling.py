@@ -133,9 +133,11 @@ def _rows(outcomes: Outcomes, positions: NDArray[np.intp]) -> Outcomes:
 
 
 def merged(deltas: Sequence[Delta], grid: Grid) -> Profile:
-    """All the whole-version deltas in one profile."""
+    """All the whole-version deltas in one profile; the delta itself where there is one."""
+    wholes = [delta.profile for delta in deltas if not delta.segment]
+    if len(wholes) == 1:
+        return wholes[0]
     total = Profile.empty(grid)
-    for delta in deltas:
-        if not delta.segment:
-            total.add(delta.profile)
+    for profile in wholes:
+        total.add(profile)
     return total

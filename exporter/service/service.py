@@ -200,7 +200,7 @@ class Service:
                     ("rows", version): total.rows,
                     ("batches", version): 1,
                     ("labels", version): total.labeled_rows,
-                    **bin_counters(lane.grid, total, version, lane.binned_columns()),
+                    **bin_counters(lane.bin_index(lane.grid), total, version),
                 }
                 commit.state = {("last_batch", version): now}
                 with lane.lock:
