@@ -159,7 +159,9 @@ class BaselineService:
                 return self._keep(lane, stored, grid, request)
 
     def make_provisional(self, lane: Lane) -> None:
-        """The first rows become a provisional baseline, once there are enough."""
+        """The first rows become a provisional baseline, once there are enough and if that is configured."""
+        if lane.config.baseline.source != "first_rows":
+            return
         with lane.gate.exclusive():
             if lane.grid is not None or lane.raw_rows < lane.config.baseline.rows:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from exporter.batch import Batch, Outcomes, validate_batch
 from exporter.clock import Clock
+from exporter.errors import ConflictError
 from exporter.profiles import BinIndex, Grid, Profile
 from exporter.service.admission import Admission, admit
 from exporter.service.answers import Answer, Request, once
@@ -22,9 +23,11 @@ from exporter.service.lane import Lane
 from exporter.service.payload import payload_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
 from exporter.service.tallies import arrival_tallies, tally_arrival, tally_rows
-from exporter.store import Commit, Delta, LabelChunk, PredictionChunk, Store
+from exporter.store import NOT_JOINED, Commit, Delta, LabelChunk, PredictionChunk, Store
 
 SECONDS_PER_DAY = 86_400
+MAX_RAW_BYTES = 256 * 2**20
+"""Rows without a grid are kept as they came, up to this size a model."""
 THREADED_ROWS = 50_000
 """From this many rows on, the columns of one batch are profiled by two threads."""
 
@@ -50,6 +53,8 @@ class _Admitted:
     known: NDArray[np.float64]
     """Label of each row as a stored number; NaN where none has come."""
     known_arrival: NDArray[np.float64]
+    hashes: NDArray[np.uint64] | None = None
+    """Of the ids of the rows; None without ids."""
     chunks: list[PredictionChunk] = field(default_factory=list)
     inline: tuple[NDArray[np.uint64], NDArray[np.float64]] | None = None
     """Labels that came in the same rows, by id."""
@@ -136,7 +141,7 @@ class BatchIngestion:
                 admitted.inline = (distinct, values)
                 admitted.elsewhere = join(index, distinct, values, arrival)
                 admitted.elsewhere.held = (np.empty(0, np.uint64), np.empty(0))
-            accepted = hashes[admission.accepted]
+            accepted = admitted.hashes = hashes[admission.accepted]
             cls._recall_labels(lane, admitted, accepted)
             cls._index(lane, admitted, version, accepted)
             if admitted.elsewhere is not None:
@@ -221,9 +226,9 @@ class BatchIngestion:
                 commit.counters["rejected", version, reason] = count
         if labeled:
             commit.state["last_label", version] = arrival
-        if admitted.inline is not None:
-            commit.labels = LabelChunk(*admitted.inline, arrival=arrival)
+        commit.labels = self._labels(admitted, arrival)
         if lane.grid is None:
+            check_room(lane)
             counts = self._left_out(push, admitted, rejected)
             commit.rows = [(version, raw_rows(rows, arrival, counts))] if rows.rows else []
             return commit, answer
@@ -232,6 +237,27 @@ class BatchIngestion:
         commit.deltas = self._deltas(push, lane.grid, admitted, rejected)
         commit.counters |= bin_counters(lane.bin_index(lane.grid), merged(commit.deltas, lane.grid), version)
         return commit, answer
+
+    @staticmethod
+    def _labels(admitted: _Admitted, arrival: float) -> LabelChunk | None:
+        """What is known of labels by now: of the rows themselves, and of rows that came before.
+
+        Labels that were recalled for these rows are written again, so that they live as long as the rows do.
+        """
+        if admitted.hashes is None:
+            return None
+        own = ~np.isnan(admitted.known)
+        hashes, values = admitted.hashes[own], admitted.known[own]
+        days = (admitted.batch.event_time[own] // SECONDS_PER_DAY).astype(np.int32)
+        if admitted.inline is not None and admitted.elsewhere is not None:
+            matches = admitted.elsewhere.matches
+            joined = np.full(admitted.inline[0].size, NOT_JOINED, dtype=np.int32)
+            np.maximum.at(joined, matches.query, matches.day.astype(np.int32))
+            others = (joined != NOT_JOINED) & ~np.isin(admitted.inline[0], hashes)
+            hashes = np.concatenate((hashes, admitted.inline[0][others]))
+            values = np.concatenate((values, admitted.inline[1][others]))
+            days = np.concatenate((days, joined[others]))
+        return LabelChunk(hashes, values, arrival=arrival, days=days) if hashes.size else None
 
     @staticmethod
     def _left_out(push: _Push, admitted: _Admitted, rejected: Counter[str]) -> dict[tuple[str, ...], int]:
@@ -243,7 +269,7 @@ class BatchIngestion:
         )
 
     def _deltas(self, push: _Push, grid: Grid, admitted: _Admitted, rejected: Counter[str]) -> list[Delta]:
-        lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival
+        lane, version, arrival = push.lane, push.version, push.arrival
         rows = admitted.batch
         deltas = row_deltas(
             grid,
@@ -281,6 +307,17 @@ class BatchIngestion:
             names = dict(enumerate(lane.index.versions))
             deltas += join_deltas(lane, admitted.elsewhere, payloads, names)[0]
         return deltas
+
+
+def check_room(lane: Lane) -> None:
+    """Refuse rows when too many wait for a first baseline already; nothing that was taken is dropped."""
+    waiting = sum(len(data) for _, data in lane.raw)
+    if waiting > MAX_RAW_BYTES:
+        raise ConflictError(
+            f"{lane.raw_rows} rows ({waiting >> 20} MiB) wait for a first baseline of model {lane.name!r}; "
+            "push one to .../baselines, then repeat this request",
+            code="no_baseline",
+        )
 
 
 RAW_EVENT_TIME = "\x1fevent_time"

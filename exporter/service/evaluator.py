@@ -12,6 +12,7 @@ from exporter.evaluation import Reference, Settings, Subject, evaluate, referenc
 from exporter.profiles import Profile
 from exporter.results import Evaluation, Window
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
+from exporter.service.telemetry import Telemetry
 from exporter.windows import ProfileSeries, Span, label_watermark
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def evaluate_lane(lane: Lane, now: float) -> Mapping[EvaluationKey, Evaluation]:
             for prepared in _inputs(lane, state, key, series, now)
         ]
         settings = settings_of(lane)
+        custom_metrics = [("performance", name, "not_comparable") for name in lane.config.custom_metrics]
     evaluations = {}
     for prepared in inputs:
         made = evaluate(
@@ -79,7 +81,9 @@ def evaluate_lane(lane: Lane, now: float) -> Mapping[EvaluationKey, Evaluation]:
             reference=prepared.reference,
             settings=settings,
         )
-        made = replace(made, labeled_ratio=prepared.labeled_ratio)
+        made = replace(
+            made, labeled_ratio=prepared.labeled_ratio, undefined=(*made.undefined, *custom_metrics)
+        )
         evaluations[made.version, made.window.name, made.segment] = made
     return evaluations
 
@@ -160,11 +164,13 @@ class Evaluator:
         self,
         lanes: Mapping[str, Lane],
         clock: Clock,
+        telemetry: Telemetry,
         evaluated: Callable[[Lane], None],
         failed: Callable[[Lane, Exception], None],
     ) -> None:
         self._lanes = lanes
         self._clock = clock
+        self._telemetry = telemetry
         self._evaluated = evaluated
         self._failed = failed
         self._wake = threading.Event()
@@ -207,7 +213,8 @@ class Evaluator:
         lane.dirty = False
         lane.evaluated_at = now
         try:
-            lane.evaluations = evaluate_lane(lane, now)
+            with self._telemetry.timed(self._telemetry.evaluation_seconds, lane.name):
+                lane.evaluations = evaluate_lane(lane, now)
             note_drift_since(lane)
             self._evaluated(lane)
         except Exception as error:

@@ -80,11 +80,13 @@ class Housekeeping:
                 oldest = min(watermarks)
                 before_day = int((oldest - lane.config.label_horizon) // SECONDS_PER_DAY)
                 lane.index.expire_days(before_day)
+            lane.index.expire_held(now - lane.config.label_horizon)
         if watermarks:
             self._store.expire(
                 lane.name,
                 before_bucket=int(oldest - lane.retention_seconds),
                 before_day=before_day,
+                labels_before=now - 2 * lane.config.label_horizon,
                 answers_before=now - lane.config.idempotency_retention,
             )
         self._store.compact(lane.name)

@@ -66,16 +66,10 @@ def join(index: PredictionIndex, hashes: Hashes, values: Floats, arrival: float)
     per_label = np.zeros(hashes.size, dtype=np.int8)  # 0 no prediction, 1 same as before, 2 corrected, 3 new
     np.maximum.at(per_label, matches.query, np.where(fresh, 3, np.where(changed, 2, 1)).astype(np.int8))
     waiting = np.flatnonzero(per_label == 0)
-    already = np.array([index.held_label(int(hashes[position])) for position in waiting], dtype=object)
-    repeated = np.array(
-        [
-            earlier is not None and earlier == values[position]
-            for earlier, position in zip(already, waiting, strict=True)
-        ],
-        dtype=bool,
-    )
-    corrected_early = int(sum(earlier is not None for earlier in already) - repeated.sum())
-    new_waiting = waiting[~repeated] if waiting.size else waiting
+    already = index.held_labels(hashes[waiting])
+    repeated = already == values[waiting]
+    corrected_early = int(np.count_nonzero(~np.isnan(already) & ~repeated))
+    new_waiting = waiting[~repeated]
     return Join(
         matches=matches,
         old=old,

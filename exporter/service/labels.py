@@ -14,8 +14,7 @@ from exporter.errors import UnusableBatchError
 from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
-from exporter.store import Commit, LabelChunk, Store
-from exporter.store.records import NOT_JOINED
+from exporter.store import NOT_JOINED, Commit, LabelChunk, Store
 
 
 class LabelIngestion:

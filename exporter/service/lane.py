@@ -79,7 +79,7 @@ class Lane:
     _decoded: dict[str, Profile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.segments = SegmentValues(self.config.segments)
+        self.segments = SegmentValues(self.config.segments, self.config.max_segment_values)
         self.labels = LabelCodes(self.schema.task)
 
     def become(self, other: Lane) -> None:

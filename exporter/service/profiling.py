@@ -15,19 +15,19 @@ from exporter.service.payload import segment_key
 from exporter.store import Delta
 from exporter.windows import bucket_starts
 
-Tallies = Mapping[tuple[str, ...], int]
-
-MAX_SEGMENT_VALUES = 20
-"""Values of one segment column that get profiles of their own; later ones count in the whole only."""
+MAX_VALUE_CHARACTERS = 200
+"""A longer segment value has no profile of its own."""
 
 
 class SegmentValues:
-    """The values of each segment column that are followed, in order of arrival."""
+    """The values of each segment column that are followed, in order of arrival.
 
-    def __init__(self, columns: Sequence[str], known: Sequence[tuple[str, str]] = ()) -> None:
+    At most `most` of each column get profiles of their own; later ones count in the whole only.
+    """
+
+    def __init__(self, columns: Sequence[str], most: int) -> None:
         self._values: dict[str, list[str]] = {column: [] for column in columns}
-        for column, value in known:
-            self.follow(column, value)
+        self._most = most
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ class SegmentValues:
             return False
         if value in values:
             return True
-        if len(values) >= MAX_SEGMENT_VALUES or not value or len(value) > 200 or not value.isprintable():
+        if len(values) >= self._most or not value or len(value) > MAX_VALUE_CHARACTERS:
             return False
         values.append(value)
         return True

@@ -59,7 +59,9 @@ class Service:
         self._labels = LabelIngestion(store, self._clock)
         self._baselines = BaselineService(store, self._clock)
         self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
-        self._evaluator = Evaluator(self._lanes, self._clock, self._publisher.update, self._evaluation_failed)
+        self._evaluator = Evaluator(
+            self._lanes, self._clock, self.telemetry, self._publisher.update, self._evaluation_failed
+        )
         self._housekeeping = Housekeeping(
             self._lanes,
             store,

@@ -34,7 +34,6 @@ class Telemetry:
         self.http_seconds = self._histogram("ml_exporter_http_request_seconds")
         self.ingest_seconds = self._histogram("ml_exporter_ingest_seconds")
         self.evaluation_seconds = self._histogram("ml_exporter_evaluation_seconds")
-        self.commit_seconds = self._histogram("ml_exporter_commit_seconds")
         self.render_seconds = self._histogram("ml_exporter_render_seconds")
         self.errors = self._counter("ml_exporter_errors_total")
         self.ready = self._gauge("ml_exporter_ready")
