@@ -177,11 +177,15 @@ class Client:
         artifact: bytes | None = None,
         version: str | None = None,
         activate: bool = True,
+        regrid: bool = False,
     ) -> Mapping[str, Any]:
-        """Create a baseline from rows, from a past window (from, to), or from an exported artifact."""
+        """Create a baseline from rows, from a past window (from, to), or from an exported artifact.
+
+        With `regrid` the model moves to the grid of the new baseline and its windows start anew.
+        """
         if sum(source is not None for source in (data, period, artifact)) != 1:
             raise ValueError("expected one of data, period and artifact")
-        query = {"activate": "true" if activate else "false"}
+        query = {"activate": "true" if activate else "false"} | ({"regrid": "true"} if regrid else {})
         if version is not None:
             query["version"] = version
         if period is not None:

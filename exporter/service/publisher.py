@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from exporter.clock import Clock
 from exporter.exposition import Exposition, Sample, Snapshot
@@ -17,6 +18,7 @@ from exporter.families import (
     time_samples,
     undefined_samples,
 )
+from exporter.profiles import Grid
 from exporter.service.evaluator import exported_versions
 from exporter.service.lane import Lane
 from exporter.service.telemetry import Telemetry
@@ -149,11 +151,12 @@ class Publisher:
                 counters[what, version] = lane.counters.get((what, version), 0.0)
             if lane.grid is None:
                 continue
-            warm = self._is_warm(lane, version, lane.grid.id, now)
-            for column in lane.binned_columns():
-                for name in lane.grid.columns[column].coarse.names:
-                    key: tuple[str, ...] = ("bins", version, lane.grid.id, column, name)
-                    counters[key] = lane.counters.get(key, 0.0) if warm else 0.0
+            for grid in (lane.grid, *retired_grids(lane, now)):
+                warm = grid is not lane.grid or self._is_warm(lane, version, grid.id, now)
+                for column in lane.binned_columns(grid):
+                    for name in grid.columns[column].coarse.names:
+                        key: tuple[str, ...] = ("bins", version, grid.id, column, name)
+                        counters[key] = lane.counters.get(key, 0.0) if warm else 0.0
         rejected = {
             key: count for key, count in lane.counters.items() if key[0] == "rejected" and key[1] in versions
         }
@@ -166,6 +169,15 @@ class Publisher:
             born = lane.state.get(("bins_since", version, grid_id), now)
             self._first_seen[key] = born
         return now - self._first_seen[key] >= lane.config.counter_warmup
+
+
+def retired_grids(lane: Lane, now: float) -> list[Grid]:
+    """Earlier grids that were in use within the largest window: their bins stand until nobody looks back."""
+    created = sorted(
+        (at, key[1]) for key, at in lane.state.items() if key[0] == "grid_created" and key[1] in lane.grids
+    )
+    longest = max(window.seconds for window in lane.config.windows)
+    return [lane.grids[grid_id] for (_, grid_id), (ended, _) in pairwise(created) if now - ended < longest]
 
 
 def is_stale(lane: Lane, now: float) -> bool:

@@ -90,7 +90,7 @@ class Ingest:
                 )
             )
 
-    def create_baseline(self, model: str, version: str | None, activate: bool) -> Response:
+    def create_baseline(self, model: str, version: str | None, activate: bool, regrid: bool) -> Response:
         schema = self._service.schema(model)
         with self._body((*ROW_TYPES, BASELINE_TYPE)) as body:
             source: dict[str, Any]
@@ -105,6 +105,7 @@ class Ingest:
                     model,
                     version=version,
                     activate=activate,
+                    regrid=regrid,
                     key=body.key,
                     body_hash=body.body_hash,
                     **source,

@@ -136,6 +136,9 @@ _VIEW = {
     "segment": Parameter("string", "Segment as `column=value`; the whole model when left out."),
 }
 _ACTIVATE = Parameter("boolean", "Compare with the new baseline at once.", default=True)
+_REGRID = Parameter(
+    "boolean", "Move the model to the new baseline's grid; its windows start anew.", default=False
+)
 _BACKFILL = Parameter("boolean", "Rows older than `lateness` go to history only.", default=False)
 _STORED = {202: "Stored durably.", 200: "A repeat of an idempotency key: the first answer again."}
 
@@ -187,6 +190,7 @@ OPERATIONS: tuple[Operation, ...] = (
                 "string", "Version; all versions without a baseline of their own when left out."
             ),
             "activate": _ACTIVATE,
+            "regrid": _REGRID,
         },
         (*ROW_TYPES, BASELINE_TYPE),
         {201: "The baseline.", 200: "A repeat of an idempotency key: the first answer again."},

@@ -63,6 +63,7 @@ class ServiceProtocol(Protocol):
         period: tuple[float, float] | None = None,
         artifact: bytes | None = None,
         activate: bool = True,
+        regrid: bool = False,
         key: str | None,
         body_hash: str,
     ) -> AnswerProtocol: ...

@@ -1,0 +1,257 @@
+"""Windows are merges of buckets: in any order, at any width, restored or added, they say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.baseline import grid_of
+from exporter.batch import validate_batch
+from exporter.profiles import Grid, Profile, encode, profile_outcomes, profile_rows, row_counts
+from exporter.schema import Column, Kind, Schema, Task
+from exporter.windows import (
+    MAX_BUCKETS_PER_WINDOW,
+    OPEN_BUCKETS,
+    ProfileSeries,
+    Span,
+    bucket_starts,
+    label_watermark,
+    tier_width,
+    window_span,
+)
+
+SCHEMA = Schema(
+    "m",
+    Task.BINARY,
+    prediction="answer",
+    label="truth",
+    timestamp="at",
+    features=(Column("x", Kind.NUMERIC), Column("c", Kind.CATEGORICAL)),
+)
+ROWS = 400
+WINDOWS = {"5": 5.0, "20": 20.0, "1000": 1000.0}
+
+
+def table(seed: int = 5, rows: int = ROWS, seconds: float = 60.0) -> pa.Table:
+    generator = np.random.default_rng(seed)
+    answer = generator.uniform(size=rows) < 0.4
+    return pa.table(
+        {
+            "at": np.sort(generator.uniform(0, seconds, rows)),
+            "answer": answer,
+            "truth": answer ^ (generator.uniform(size=rows) < 0.2),
+            "x": generator.normal(size=rows).round(1),
+            "c": generator.choice(["a", "b", "new"], rows),
+        }
+    )
+
+
+def profiled(grid: Grid, rows: pa.Table) -> Profile:
+    batch = validate_batch(rows, SCHEMA, now=1e4)
+    return profile_rows(grid, batch).merge(profile_outcomes(grid, batch.outcomes))
+
+
+GRID = grid_of(validate_batch(table(1), SCHEMA, now=1e4))
+TABLE = table()
+EVENTS = TABLE["at"].to_numpy()
+
+
+def same(one: Profile, other: Profile, part: str) -> None:
+    """Counts exactly, sums to rounding."""
+    assert (one.rows, one.labeled_rows) == (other.rows, other.labeled_rows)
+    left, right = getattr(one, part), getattr(other, part)
+    np.testing.assert_array_equal(left.counts.dense(), right.counts.dense())
+    np.testing.assert_allclose(left.sums, right.sums, atol=1e-9)
+    np.testing.assert_array_equal(left.extremes, right.extremes)
+    assert left.novel == right.novel
+
+
+def between(span: Span) -> Profile:
+    """One pass over the rows of a span."""
+    chosen = np.flatnonzero([at in span for at in EVENTS])
+    if not chosen.size:
+        return Profile.empty(GRID)
+    return profiled(GRID, TABLE.take(pa.array(chosen)))
+
+
+def deltas(pieces: Iterable[np.ndarray], resolution: float) -> list[tuple[int, Profile]]:
+    """Each piece of the rows as a push: one delta a bucket."""
+    made = []
+    for piece in pieces:
+        starts = bucket_starts(EVENTS[piece], resolution)
+        for start in np.unique(starts):
+            rows = TABLE.take(pa.array(piece[starts == start]))
+            made.append((int(start), profiled(GRID, rows)))
+    return made
+
+
+PIECES = np.array_split(np.random.default_rng(2).permutation(ROWS), 7)
+DELTAS = deltas(PIECES, 1.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(order=st.permutations(range(len(DELTAS))), newest=st.floats(0, 70), asked=st.integers(0, len(DELTAS)))
+def test_any_order_of_adding_gives_the_window_of_one_pass(
+    order: list[int], newest: float, asked: int
+) -> None:
+    """Deltas in any order, a window asked for at any time: the same as one pass over the rows."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS)
+    for count, position in enumerate(order):
+        if count == asked:
+            for name in WINDOWS:
+                series.window(name, newest, "features")
+                series.window(name, newest, "outcomes")
+        series.add(*DELTAS[position])
+    for name, seconds in WINDOWS.items():
+        for part in ("features", "outcomes"):
+            span, window = series.window(name, newest, part)
+            assert newest in span
+            assert span == window_span(newest, seconds, series.width(name))
+            same(window, between(span), part)
+
+
+def test_a_long_window_reads_coarser_buckets() -> None:
+    """A window of more than 200 buckets is merged from at most 200, and agrees with its own alignment."""
+    assert tier_width(1000.0, 1.0) == 5.0
+    assert tier_width(200.0, 1.0) == 1.0
+    assert tier_width(201.0, 1.0) == 2.0
+    assert tier_width(86_400.0 * 30, 150.0) / 150.0 == np.ceil(86_400 * 30 / 150 / MAX_BUCKETS_PER_WINDOW)
+    series = ProfileSeries(GRID, 1.0, {"1000": 1000.0})
+    for start, delta in DELTAS:
+        series.add(start, delta)
+    assert len(series._tiers[5.0]) == 12
+    for newest in (3.0, 17.2, 59.9):
+        span, window = series.window("1000", newest, "features")
+        assert span.end % 5 == 0
+        assert span.end - span.start == 1000
+        direct = Profile.empty(GRID)
+        for start, delta in DELTAS:
+            if start in span:
+                direct.add(delta)
+        same(window, direct, "features")
+
+
+def test_restoring_equals_adding() -> None:
+    """Stored buckets taken back, and rows after them, give the windows of a series that was never stored."""
+    added, restored = (ProfileSeries(GRID, 1.0, WINDOWS) for _ in range(2))
+    half = len(DELTAS) // 2
+    for start, delta in DELTAS[:half]:
+        added.add(start, delta)
+        encoded = encode(delta)
+        rows, labeled = row_counts(encoded)
+        restored.restore(start, encoded, rows=rows, labeled=labeled)
+    assert added.coverage() == restored.coverage()
+    for start, delta in DELTAS[half:]:
+        added.add(start, delta)
+        restored.add(start, delta)
+    assert added.coverage() == restored.coverage()
+    for name in WINDOWS:
+        for part in ("features", "outcomes"):
+            span, window = restored.window(name, 59.0, part)
+            same(window, added.window(name, 59.0, part)[1], part)
+            same(window, between(span), part)
+
+
+def test_few_buckets_stay_open() -> None:
+    """Rows over many buckets leave only a few open, and none are lost when one is opened again."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS)
+    for _ in range(2):
+        for start, delta in DELTAS:
+            series.add(start, delta)
+    held = [bucket for tier in series._tiers.values() for bucket in tier.values()]
+    assert sum(bucket.open is not None for bucket in held) <= OPEN_BUCKETS * len(series._tiers)
+    span, window = series.window("1000", 59.0, "features")
+    same(window, between(span).merge(between(span)), "features")
+
+
+def test_a_running_window_equals_a_rebuilt_one() -> None:
+    """A window that rows and taken-back labels were added to is what a fresh merge of the buckets is."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS)
+    for start, delta in DELTAS[:40]:
+        series.add(start, delta)
+    kept = {
+        (name, part): series.window(name, 59.0, part)[1]
+        for name in WINDOWS
+        for part in ("features", "outcomes")
+    }
+    batch = validate_batch(TABLE.slice(0, 100), SCHEMA, now=1e4)
+    for start, delta in DELTAS[40:]:
+        series.add(start, delta)
+    for start in np.unique(bucket_starts(batch.event_time, 1.0)):
+        rows = np.flatnonzero(bucket_starts(batch.event_time, 1.0) == start)
+        series.add(int(start), profile_outcomes(GRID, batch.take(rows).outcomes, sign=-1))
+    for (name, part), running in kept.items():
+        assert series.window(name, 59.0, part)[1] is running
+    series._running.clear()
+    for (name, part), running in kept.items():
+        same(running, series.window(name, 59.0, part)[1], part)
+
+
+def test_expired_buckets_are_forgotten() -> None:
+    """What ends before an instant goes from every tier; what overlaps it stays."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS)
+    assert series.empty
+    for start, delta in DELTAS:
+        series.add(start, delta)
+    series.expire(32.5)
+    assert min(start for start, *_ in series.coverage()) == 32
+    assert min(series._tiers[5.0]) == 30
+    same(series.merged(Span(0, 40)), between(Span(32, 40)), "features")
+    series.expire(1e6)
+    assert series.empty
+    assert not series._open
+    series.add(*DELTAS[0])
+    assert not series.empty
+
+
+def test_a_span_merges_the_buckets_that_begin_in_it() -> None:
+    """A span of event time is half open, and neighbouring spans share no row."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS)
+    for start, delta in DELTAS:
+        series.add(start, delta)
+    parts = [series.merged(Span(start, start + 20)) for start in (0, 20, 40)]
+    whole = parts[0].merge(parts[1]).merge(parts[2])
+    for part in ("features", "outcomes"):
+        same(whole, profiled(GRID, TABLE), part)
+    assert 20.0 in Span(20.0, 30.0)
+    assert 30.0 not in Span(20.0, 30.0)
+
+
+@pytest.mark.parametrize("newest", [0.0, 0.5, 59.999, -3.2])
+def test_the_window_holds_its_newest_event(newest: float) -> None:
+    """A window ends with the bucket of the newest event, and is as long as it says."""
+    span = window_span(newest, 20.0, 2.5)
+    assert newest in span
+    assert span.end - span.start == 20.0
+    assert span.end - newest <= 2.5
+
+
+COVERAGE = [(0, 100, 90), (10, 100, 80), (20, 100, 85), (30, 100, 41), (40, 100, 5), (50, 100, 0)]
+
+
+def test_the_label_watermark_is_the_newest_covered_bucket() -> None:
+    """With a fixed share, the newest bucket that reaches it."""
+    assert label_watermark(COVERAGE, 0.4, horizon_start=0) == 30
+    assert label_watermark(COVERAGE, 0.5, horizon_start=0) == 20
+    assert label_watermark(COVERAGE, 0.01, horizon_start=0) == 40
+    assert label_watermark(COVERAGE, 0.95, horizon_start=0) is None
+
+
+def test_the_automatic_label_watermark_follows_the_usual_coverage() -> None:
+    """`auto` asks for half the median coverage of the labelled buckets, however few labels come."""
+    assert label_watermark(COVERAGE, "auto", horizon_start=0) == 30
+    rare = [(start, 1000, labeled // 10) for start, _, labeled in COVERAGE]
+    assert label_watermark(rare, "auto", horizon_start=0) == 30
+
+
+def test_the_label_watermark_looks_back_to_the_horizon_only() -> None:
+    """Buckets before the horizon neither reach it nor count in the median; without labels there is none."""
+    assert label_watermark(COVERAGE, "auto", horizon_start=40) == 40
+    assert label_watermark(COVERAGE, 0.5, horizon_start=25) is None
+    assert label_watermark([], "auto", horizon_start=0) is None
+    assert label_watermark([(0, 10, 0), (10, 0, 5)], "auto", horizon_start=0) is None
