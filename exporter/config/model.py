@@ -110,6 +110,9 @@ def _method(value: object) -> object:
     if isinstance(value, str) and value not in DRIFT_METHODS:
         message = f"unknown method {value!r}" + suggestion(value, list(DRIFT_METHODS))
         raise ValueError(message)
+    if isinstance(value, str) and not DRIFT_METHODS[value].produced:
+        message = f"method {value!r} is not computed yet; choose another"
+        raise ValueError(message)
     return value
 
 
