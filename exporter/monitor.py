@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from sklearn.utils.multiclass import type_of_target
 
 from exporter.baseline import build, grid_of, read_artifact, resolved_schema, write_artifact
-from exporter.batch import Batch, validate_batch
-from exporter.catalog import FAMILIES, PERFORMANCE_METRICS
+from exporter.batch import Batch, canonical_text, validate_batch
+from exporter.catalog import DRIFT_METHODS, FAMILIES, PERFORMANCE_METRICS
 from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
 from exporter.evaluation import Settings, measure_drift, measure_performance, reference_performance
 from exporter.families import evaluation_samples
@@ -31,6 +31,8 @@ from exporter.windows import bucket_starts
 PREDICTION, LABEL, SCORE = "prediction", "label", "score"
 BATCH_WINDOW = Window("batch", 0.0)
 """The window of a monitor is what was given to one call."""
+
+_TASKS = (Task.BINARY, Task.MULTICLASS, Task.REGRESSION)
 
 Table: TypeAlias = Any
 """A DataFrame, an Arrow table, a mapping of columns or a 2-D array; n rows."""
@@ -91,11 +93,10 @@ class ModelMonitor:
             raise ConfigurationError(f"drift_threshold is a rate between 0 and 1, got {drift_threshold!r}")
         if alert_threshold <= 0:
             raise ConfigurationError(f"alert_threshold is a drop above 0, got {alert_threshold!r}")
-        unknown = [name for name in metrics or () if name not in PERFORMANCE_METRICS]
-        if unknown:
-            raise ConfigurationError(
-                f"unknown metrics {', '.join(unknown)}; known are {', '.join(PERFORMANCE_METRICS)}"
-            )
+        _check_known("metrics", metrics or (), PERFORMANCE_METRICS)
+        _check_known("methods", () if methods == "auto" else methods, DRIFT_METHODS)
+        _check_known("task", [task] if task is not None else [], _TASKS)
+        _check_known("score_kind", [score_kind], tuple(ScoreKind))
         self.model_name = model_name
         self.version = version
         self.metrics = tuple(metrics) if metrics is not None else None
@@ -131,26 +132,23 @@ class ModelMonitor:
         ------
         UnusableBatchError
             Lengths differ, or nothing is there to profile.
+        ConfigurationError
+            The task cannot be read off the labels.
         """
         truth = np.asarray(y_true)
-        if truth.size == 0:
-            raise UnusableBatchError("a baseline needs at least one row, y_true is empty")
+        classes = _distinct(truth)
+        if not classes:
+            raise UnusableBatchError("a baseline needs at least one labelled row, y_true is empty")
         task = self._task or infer_task(truth)
         positive = self._positive_label
         if task is Task.BINARY and positive is None:
-            positive = max(pd.Series(truth).dropna().unique().tolist())
-        score: str | tuple[tuple[str, str], ...] | None = None
-        if y_score is not None:
-            score = SCORE
-            if np.ndim(y_score) > 1 and task is Task.MULTICLASS:
-                classes = sorted(pd.unique(pd.Series(truth).dropna()))
-                score = tuple((str(name), f"{SCORE}_{name}") for name in classes)
+            positive = max((*classes, *_distinct(np.asarray(y_pred))))
         schema = Schema(
             model=self.model_name,
             task=task,
             prediction=PREDICTION,
             label=LABEL,
-            score=score,
+            score=None if y_score is None else _score_columns(task, classes, y_score),
             score_kind=self.score_kind,
             positive_label=positive,
         )
@@ -161,6 +159,7 @@ class ModelMonitor:
         self._schema = schema
         self._grid = grid_of(batch)
         self._baseline = build(self._grid, batch, batch.outcomes.label, resolution=None).profile
+        self._last = None
         return self
 
     @property
@@ -287,6 +286,8 @@ class ModelMonitor:
                 "metrics": self.metrics,
                 "drift_threshold": self.drift_threshold,
                 "alert_threshold": self.alert_threshold,
+                "task": self._task,
+                "positive_label": self._positive_label,
                 "score_kind": self.score_kind.value,
                 "version": self.version,
                 "methods": self._methods,
@@ -382,9 +383,13 @@ class ModelMonitor:
         columns[LABEL] = _array(y_true)
         if y_score is not None and isinstance(schema.score, str):
             values = np.asarray(y_score, dtype=np.float64)
-            columns[SCORE] = pa.array(values[:, 1] if values.ndim == 2 and values.shape[1] == 2 else values)
+            if values.ndim > 1:
+                _check_width(values, 2)
+                values = values[:, 1]
+            columns[SCORE] = pa.array(np.ascontiguousarray(values))
         elif y_score is not None and schema.score is not None:
             values = np.asarray(y_score, dtype=np.float64)
+            _check_width(values, len(schema.score))
             for position, (_, column) in enumerate(schema.score):
                 columns[column] = pa.array(np.ascontiguousarray(values[:, position]))
         lengths = {name: len(column) for name, column in columns.items()}
@@ -395,7 +400,9 @@ class ModelMonitor:
 
 def infer_task(y_true: np.ndarray) -> Task:
     """Binary, multiclass or regression, as scikit-learn's `type_of_target` reads the labels."""
-    kind = type_of_target(pd.Series(y_true).dropna().to_numpy())
+    kind = "not a list"
+    if y_true.ndim == 1 or y_true.shape[1:] == (1,):
+        kind = type_of_target(np.array(_distinct(y_true)))
     if kind.startswith("continuous"):
         return Task.REGRESSION
     if kind == "binary":
@@ -403,6 +410,39 @@ def infer_task(y_true: np.ndarray) -> Task:
     if kind == "multiclass":
         return Task.MULTICLASS
     raise ConfigurationError(f"no task is known for labels of type {kind!r}; pass task= explicitly")
+
+
+def _distinct(values: np.ndarray) -> list[Any]:
+    """The different values that are not missing, as Python has them."""
+    return list(pd.Series(values.ravel()).dropna().infer_objects().unique().tolist())
+
+
+def _check_known(setting: str, given: Iterable[str], known: Iterable[str]) -> None:
+    unknown = [str(name) for name in given if name not in known]
+    if unknown:
+        raise ConfigurationError(f"unknown {setting} {', '.join(unknown)}; known are {', '.join(known)}")
+
+
+def _score_columns(task: Task, classes: list[Any], y_score: Any) -> str | tuple[tuple[str, str], ...]:
+    """The score column of a binary task, or (class, column) pairs in sorted order of the classes."""
+    if task is Task.BINARY:
+        return SCORE
+    if task is not Task.MULTICLASS:
+        raise UnusableBatchError(f"a {task} has no scores; leave y_score out")
+    _check_width(np.asarray(y_score), len(classes))
+    return tuple((text, f"{SCORE}_{text}") for text in _class_texts(classes))
+
+
+def _class_texts(classes: list[Any]) -> list[str]:
+    return [str(text) for text in canonical_text(pa.array(sorted(classes))).to_pylist()]
+
+
+def _check_width(values: np.ndarray, classes: int) -> None:
+    """Raise UnusableBatchError unless there is one score a class."""
+    if values.ndim != 2 or values.shape[1] != classes:
+        raise UnusableBatchError(
+            f"y_score needs one column for each of {classes} classes, got an array of shape {values.shape}"
+        )
 
 
 def _array(values: Any) -> pa.Array:

@@ -120,12 +120,40 @@ class Client:
         """Push rows of id and label; the report's `matched` and `pending` say what they met."""
         return self._push_table(model, "labels", as_table(data), {})
 
-    def push_profile(self, model: str, profile: Any, *, version: str = "default") -> Mapping[str, Any]:
-        """Push a :class:`exporter.profiles.Profile` or the bytes of one, made against the current grid."""
-        if not isinstance(profile, (bytes, bytearray, memoryview)):
-            from exporter.profiles import encode  # noqa: PLC0415  # only who makes profiles needs it
+    def push_profile(
+        self,
+        model: str,
+        profile: Any,
+        *,
+        version: str = "default",
+        event_time: float | datetime | None = None,
+    ) -> Mapping[str, Any]:
+        """Push what a set of rows adds up to, instead of the rows.
 
-            profile = encode(profile)
+        Parameters
+        ----------
+        profile : bytes or exporter.profiles.Profile
+            A profile file by time bucket (`ModelMonitor.profile_file`), or one profile of rows of one time
+            (`ModelMonitor.profile`), made on the exporter's current grid.
+        event_time : float (seconds since the epoch) or datetime, optional
+            When the rows of a Profile happened; default now. They all count in the bucket of that time. A
+            profile pushed twice counts twice, unless it is pushed with the same `event_time`.
+
+        Raises
+        ------
+        OutdatedError
+            It was made on another grid than the model's current one; nothing was counted.
+        """
+        if not isinstance(profile, (bytes, bytearray, memoryview)):
+            from exporter.profilefile import write_profiles  # noqa: PLC0415  # only who makes profiles needs it
+
+            moment = event_time.timestamp() if isinstance(event_time, datetime) else event_time
+            newest = time.time() if moment is None else float(moment)
+            width = float(self.grid(model)["resolution"])
+            bucket = int(newest // width * width)
+            profile = write_profiles(profile.grid, [(bucket, profile)], newest_event=newest, resolution=width)
+        elif event_time is not None:
+            raise ValueError("a profile file carries its own times; expected no event_time with it")
         answer, _ = self.send(model, "profiles", bytes(profile), PROFILE_TYPE, query={"version": version})
         return answer
 
