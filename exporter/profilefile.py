@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError
 
 from exporter.errors import TooLargeError, UnreadableError
 from exporter.profiles import Grid, Profile, decode, encode
@@ -19,6 +20,8 @@ PROFILE_TYPE = "application/vnd.ml-exporter.profile"
 _MAGIC = b"MLXP\x01"
 _DIGEST_BYTES = 32
 MAX_BUCKETS = 20_000
+LATEST = 253_402_300_800
+"""Seconds from the epoch to the year 10000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def write_profiles(
 
 def grid_id_of(data: bytes) -> str:
     """The grid that a profile file was made on, before anything else is read."""
-    return str(_header(data)[0]["grid"])
+    return _header(data)[0].grid
 
 
 def read_profiles(data: bytes, grid: Grid) -> ProfileFile:
@@ -59,40 +62,52 @@ def read_profiles(data: bytes, grid: Grid) -> ProfileFile:
     Raises
     ------
     UnreadableError
-        Not a profile file, or damaged.
+        Not a profile file, damaged, or with profiles that no rows can have.
     TooLargeError
         More buckets than an exporter takes at once.
     """
     header, start = _header(data)
-    entries = header["buckets"]
-    if len(entries) > MAX_BUCKETS:
-        raise TooLargeError(f"a profile file holds at most {MAX_BUCKETS} buckets, this one {len(entries)}")
+    if len(header.buckets) > MAX_BUCKETS:
+        raise TooLargeError(
+            f"a profile file holds at most {MAX_BUCKETS} buckets, this one {len(header.buckets)}"
+        )
+    if start + sum(size for _, size in header.buckets) != len(data):
+        raise UnreadableError("the profile file is not as long as its header says")
     buckets = []
-    for bucket, size in entries:
+    for bucket, size in header.buckets:
         profile = decode(data[start : start + size], grid)
         profile.verify()
-        buckets.append((int(bucket), profile))
+        buckets.append((bucket, profile))
         start += size
-    return ProfileFile(
-        str(header["grid"]), float(header["newest_event"]), float(header["resolution"]), tuple(buckets)
-    )
+    return ProfileFile(header.grid, header.newest_event, header.resolution, tuple(buckets))
 
 
-def _header(data: bytes) -> tuple[dict[str, Any], int]:
+class _Header(BaseModel):
+    """The JSON header, as strictly as it is written."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    grid: str
+    newest_event: FiniteFloat
+    resolution: Annotated[FiniteFloat, Field(gt=0)]
+    buckets: list[tuple[Annotated[int, Field(ge=-LATEST, le=LATEST)], NonNegativeInt]]
+
+
+def _header(data: bytes) -> tuple[_Header, int]:
     begin = len(_MAGIC) + _DIGEST_BYTES
     if not data.startswith(_MAGIC):
         raise UnreadableError(
-            f"expected a profile file ({PROFILE_TYPE}) made by monitor.profile or ml-exporter profile"
+            f"expected a profile file ({PROFILE_TYPE}) made by monitor.profile_file or ml-exporter profile"
         )
     if hashlib.sha256(data[begin:]).digest() != data[len(_MAGIC) : begin]:
         raise UnreadableError("the profile file is damaged: its checksum does not match")
     size = int.from_bytes(data[begin : begin + 4], "big")
     try:
-        header = orjson.loads(data[begin + 4 : begin + 4 + size])
-        if not {"grid", "newest_event", "resolution", "buckets"} <= header.keys():
-            raise UnreadableError(
-                "the profile file's header lacks keys: grid, newest_event, resolution, buckets"
-            )
-    except (orjson.JSONDecodeError, AttributeError) as error:
-        raise UnreadableError("the profile file's header is not a JSON object") from error
+        header = _Header.model_validate_json(data[begin + 4 : begin + 4 + size])
+    except ValidationError as error:
+        wrong = [".".join(map(str, problem["loc"])) or "header" for problem in error.errors()]
+        raise UnreadableError(
+            "the profile file's header is not JSON with grid, newest_event, resolution and buckets",
+            details=wrong[:20],
+        ) from error
     return header, begin + 4 + size

@@ -126,7 +126,10 @@ class DataQualityDashboard:
             timestamp=timestamp_col,
             features=(),
         )
-        batch = self._batch(table.select([timestamp_col]), timed, now)
+        try:
+            batch = self._batch(table.select([timestamp_col]), timed, now)
+        except UnusableBatchError:  # no row has a time
+            return 0
         return int(np.count_nonzero(now - batch.event_time <= self._timeliness_seconds))
 
     @staticmethod
