@@ -1,0 +1,175 @@
+"""Data quality of a table from Python, each ratio against pandas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from exporter import DataQualityDashboard
+from exporter.errors import ConfigurationError, UnusableBatchError
+
+NOW = 1_700_000_000.0
+ROWS = 500
+
+
+@pytest.fixture
+def df() -> pd.DataFrame:
+    generator = np.random.default_rng(8)
+    distance = generator.normal(1000, 800, ROWS)
+    distance[::10] = np.nan
+    departed = pd.Timestamp("2023-11-14", tz="UTC") + pd.to_timedelta(
+        generator.uniform(0, 80_000, ROWS), unit="s"
+    )
+    return pd.DataFrame(
+        {
+            "distance": distance,
+            "carrier": generator.choice(["AA", "UA", "??", None], ROWS),
+            "tail": [f"{'N' if n % 7 else 'X'}{n // 2}" for n in range(ROWS)],
+            "booked": generator.choice([True, False, None], ROWS),
+            "departed": departed,
+            "arrived": departed + pd.to_timedelta(generator.uniform(-600, 20_000, ROWS), unit="s"),
+            "timestamp": pd.to_datetime(NOW - generator.uniform(0, 7200, ROWS), unit="s", utc=True),
+        }
+    )
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "distance": {"min": 0, "max": 2000, "not_null": True},
+    "carrier": {"allowed": ["AA", "UA"]},
+    "tail": {"regex": "^N", "unique": True, "length": {"max": 3}},
+}
+CONSISTENCY = {
+    "arrives_after_departure": "arrived >= departed",
+    "known": "distance IS NOT NULL OR booked IS NULL",
+}
+
+
+def dashboard(**settings: Any) -> DataQualityDashboard:
+    return DataQualityDashboard(clock=lambda: NOW, **settings)
+
+
+def test_the_call_of_the_contract(df: pd.DataFrame) -> None:
+    """The call that the contract prints gives every ratio, each what pandas says."""
+    metrics = dashboard().generate_dashboard_metrics(
+        df,
+        columns=["distance", "carrier", "tail", "booked"],
+        validation_rules=RULES,
+        consistency_rules=CONSISTENCY,
+        timestamp_col="timestamp",
+    )
+    assert list(metrics["completeness"]) == ["distance", "carrier", "tail", "booked"]
+    for name, ratio in metrics["completeness"].items():
+        assert ratio == pytest.approx(df[name].notna().mean()), name
+    missing = df["distance"].isna()  # passes all rules but not_null
+    validity = metrics["validity"]
+    assert validity["distance"]["not_null"] == pytest.approx(df["distance"].notna().mean())
+    assert validity["distance"]["min"] == pytest.approx(((df["distance"] >= 0) | missing).mean())
+    assert validity["distance"]["max"] == pytest.approx(((df["distance"] <= 2000) | missing).mean())
+    assert validity["carrier"]["allowed"] == pytest.approx((df["carrier"] != "??").mean())
+    assert validity["tail"]["regex"] == pytest.approx(df["tail"].str.match("^N").mean())
+    assert validity["tail"]["length"] == pytest.approx((df["tail"].str.len() <= 3).mean())
+    assert 0 < validity["tail"]["unique"] < 1
+    consistency = metrics["consistency"]
+    assert consistency["arrives_after_departure"] == pytest.approx((df["arrived"] >= df["departed"]).mean())
+    assert consistency["known"] == pytest.approx((df["distance"].notna() | df["booked"].isna()).mean())
+    age = NOW - df["timestamp"].map(pd.Timestamp.timestamp)
+    assert metrics["timeliness"] == pytest.approx((age <= 3600).mean())
+    assert 0 < metrics["score"] < 1
+    assert not [gap for gap in metrics.undefined if gap[2] in ("no_baseline", "error")]
+    assert metrics.to_dict()["completeness"]["distance"] == metrics["completeness"]["distance"]
+
+
+def test_uniqueness_is_the_share_of_distinct_values(df: pd.DataFrame) -> None:
+    """Distinct over present values, for texts of few and of many values."""
+    metrics = dashboard().generate_dashboard_metrics(df, columns=["carrier", "tail"])
+    for name in ("carrier", "tail"):
+        expected = df[name].nunique() / df[name].notna().sum()
+        assert metrics["uniqueness"][name] == pytest.approx(expected, rel=0.05), name
+
+
+def test_an_arrow_table_gives_the_same(df: pd.DataFrame) -> None:
+    """A frame with any index and the Arrow table of it say the same."""
+    settings: dict[str, Any] = {"validation_rules": RULES, "consistency_rules": CONSISTENCY}
+    frame = dashboard().generate_dashboard_metrics(df.set_axis(np.arange(ROWS)[::-1]), **settings)
+    table = pa.Table.from_pandas(df, preserve_index=False)
+    assert dashboard().generate_dashboard_metrics(table, **settings).to_dict() == frame.to_dict()
+
+
+def test_rules_may_read_columns_that_are_not_measured(df: pd.DataFrame) -> None:
+    """`columns` says what is measured; rules see the whole table."""
+    metrics = dashboard().generate_dashboard_metrics(df, columns=["distance"], consistency_rules=CONSISTENCY)
+    assert list(metrics["completeness"]) == ["distance"]
+    assert set(metrics["consistency"]) == set(CONSISTENCY)
+
+
+def test_without_rules_or_times_their_parts_are_empty(df: pd.DataFrame) -> None:
+    """What was not asked for is not there, and is no gap."""
+    metrics = dashboard().generate_dashboard_metrics(df)
+    assert (metrics["validity"], metrics["consistency"], metrics["timeliness"]) == ({}, {}, None)
+    assert set(metrics["completeness"]) == set(df)
+
+
+def test_weights_change_the_score(df: pd.DataFrame) -> None:
+    """A weight of 0 leaves a check out of the score."""
+    rules: dict[str, Any] = {"tail": {"allowed": ["nobody"]}}
+    plain, without = (
+        dashboard(weights=weights).generate_dashboard_metrics(df, validation_rules=rules)
+        for weights in ({}, {"validity": 0.0})
+    )
+    assert plain["validity"]["tail"]["allowed"] == 0
+    assert plain["score"] < without["score"]
+
+
+def test_values_that_are_missing_everywhere_are_measured() -> None:
+    """A column of nothing has completeness 0 and stops nothing."""
+    df = pd.DataFrame({"a": [None, None, None], "b": [1.0, 2.0, np.inf]})
+    metrics = dashboard().generate_dashboard_metrics(df)
+    assert metrics["completeness"].get("a", 0.0) == 0.0
+    assert metrics["completeness"]["b"] in (1.0, pytest.approx(2 / 3))
+
+
+def test_wrong_input_is_named(df: pd.DataFrame) -> None:
+    """Absent columns, no rows, unknown rules and bad expressions say what is wrong."""
+    with pytest.raises(UnusableBatchError, match="no column speed"):
+        dashboard().generate_dashboard_metrics(df, columns=["speed"])
+    with pytest.raises(UnusableBatchError, match="no column when"):
+        dashboard().generate_dashboard_metrics(df, timestamp_col="when")
+    with pytest.raises(UnusableBatchError):
+        dashboard().generate_dashboard_metrics(df.iloc[:0])
+    with pytest.raises(ConfigurationError):
+        dashboard().generate_dashboard_metrics(df, validation_rules={"distance": {"minimum": 0}})
+    with pytest.raises(ConfigurationError):
+        dashboard().generate_dashboard_metrics(df, consistency_rules={"x": "arrived >="})
+
+
+def test_timestamps_that_are_missing_are_not_timely(df: pd.DataFrame) -> None:
+    """Rows without a time cannot be timely; when no row has one the part is undefined or 0."""
+    half = df.copy()
+    half.loc[: ROWS // 2 - 1, "timestamp"] = pd.NaT
+    age = NOW - df["timestamp"][ROWS // 2 :].map(pd.Timestamp.timestamp)
+    metrics = dashboard().generate_dashboard_metrics(half, timestamp_col="timestamp")
+    assert metrics["timeliness"] == pytest.approx((age <= 3600).sum() / ROWS)
+    none = df.assign(timestamp=pd.Series([pd.NaT] * ROWS, dtype="datetime64[ns, UTC]"))
+    metrics = dashboard().generate_dashboard_metrics(none, timestamp_col="timestamp")
+    assert metrics["timeliness"] == 0.0
+
+
+def test_odd_columns_stop_nothing() -> None:
+    """Names and values of every kind are measured or left out, without an error."""
+    df = pd.DataFrame(
+        {
+            "": [1, 2, 3],
+            'a "quoted"\nname': ["x", "y" * 10_000, "😀"],
+            7: [1, 2, 2],
+            "prediction": [1, 2, 3],
+            "nested": [[1], [2, 3], []],
+            "when": [pd.Timestamp("2024-01-01").date()] * 3,
+        }
+    )
+    metrics = dashboard().generate_dashboard_metrics(df)
+    assert metrics["completeness"]["7"] == 1.0
+    assert metrics["completeness"]["prediction"] == 1.0
