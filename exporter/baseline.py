@@ -112,9 +112,15 @@ def read_artifact(data: bytes) -> tuple[dict[str, Any], Grid, Profile]:
     if hashlib.sha256(rest).digest() != data[len(_MAGIC) : start]:
         raise UnreadableError("the baseline artifact is damaged: its checksum does not match")
     size = int.from_bytes(rest[:4], "big")
-    header: dict[str, Any] = orjson.loads(rest[4 : 4 + size])
-    middle = 4 + size + int(header["grid_bytes"])
+    try:
+        header = orjson.loads(rest[4 : 4 + size])
+        grid_bytes, profile_bytes = int(header["grid_bytes"]), int(header["profile_bytes"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnreadableError("the baseline artifact's header cannot be read") from error
+    if min(grid_bytes, profile_bytes) < 0 or 4 + size + grid_bytes + profile_bytes != len(rest):
+        raise UnreadableError("the baseline artifact is not as long as its header says")
+    middle = 4 + size + grid_bytes
     grid = Grid.from_bytes(rest[4 + size : middle])
-    profile = decode(rest[middle : middle + int(header["profile_bytes"])], grid)
+    profile = decode(rest[middle:], grid)
     profile.verify()
     return header, grid, profile

@@ -28,7 +28,7 @@ LATEST = 253_402_300_800
 class ProfileFile:
     """Profiles by bucket start (seconds since the epoch), and the newest event time among their rows."""
 
-    grid_id: str
+    grid: Grid
     newest_event: float
     resolution: float
     buckets: tuple[tuple[int, Profile], ...]
@@ -79,7 +79,7 @@ def read_profiles(data: bytes, grid: Grid) -> ProfileFile:
         profile.verify()
         buckets.append((bucket, profile))
         start += size
-    return ProfileFile(header.grid, header.newest_event, header.resolution, tuple(buckets))
+    return ProfileFile(grid, header.newest_event, header.resolution, tuple(buckets))
 
 
 class _Header(BaseModel):

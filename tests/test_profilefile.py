@@ -42,7 +42,7 @@ DATA = write_profiles(GRID, BUCKETS, newest_event=640.5, resolution=60.0)
 def test_what_was_written_is_read() -> None:
     """Grid, times and every profile come back."""
     file = read_profiles(DATA, GRID)
-    assert (file.grid_id, file.newest_event, file.resolution) == (GRID.id, 640.5, 60.0)
+    assert (file.grid.id, file.newest_event, file.resolution) == (GRID.id, 640.5, 60.0)
     assert grid_id_of(DATA) == GRID.id
     assert [start for start, _ in file.buckets] == [0, 60, 600]
     for (_, read), (_, written) in zip(file.buckets, BUCKETS, strict=True):

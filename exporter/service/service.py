@@ -11,24 +11,23 @@ import pyarrow as pa
 
 from exporter.clock import Clock, SystemClock
 from exporter.config import Config
-from exporter.errors import BusyError, ConflictError, ExporterError, NotFoundError, UnusableBatchError
+from exporter.errors import BusyError, ExporterError, NotFoundError, UnusableBatchError
 from exporter.exposition import Snapshot
-from exporter.profilefile import grid_id_of, read_profiles
 from exporter.rules import RuleSet, RuleWorker
 from exporter.schema import Schema
 from exporter.service import queries
-from exporter.service.answers import Answer, Request, once
+from exporter.service.answers import Answer, Request
 from exporter.service.baselines import BaselineService
-from exporter.service.batches import BatchIngestion, bin_counters
+from exporter.service.batches import BatchIngestion
 from exporter.service.evaluator import Evaluator
 from exporter.service.housekeeping import Housekeeping
 from exporter.service.labels import LabelIngestion
 from exporter.service.lane import Lane
-from exporter.service.profiling import merged
 from exporter.service.publisher import Publisher
 from exporter.service.recovery import recover
+from exporter.service.remote import ProfileIngestion
 from exporter.service.telemetry import Telemetry
-from exporter.store import Commit, Delta, Store
+from exporter.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +56,7 @@ class Service:
         self._rule_worker = RuleWorker()
         self._batches = BatchIngestion(store, self._clock)
         self._labels = LabelIngestion(store, self._clock)
+        self._profiles = ProfileIngestion(store, self._clock)
         self._baselines = BaselineService(store, self._clock)
         self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
         self._evaluator = Evaluator(
@@ -93,8 +93,7 @@ class Service:
             )
             self._lanes[name] = recover(name, config, self._store, rules)
         for lane in self._lanes.values():
-            if lane.grid is None:
-                self._baselines.make_provisional(lane)
+            self._make_provisional(lane)
             self._evaluator.evaluate_now(lane, self._clock.time())
         self._ready = True
         self.telemetry.ready.set(1)
@@ -160,71 +159,23 @@ class Service:
         lane = self._lane(model)
         check_version(version)
         with self.telemetry.timed(self.telemetry.ingest_seconds, model, "profiles"):
-            answer = self._take_profile(lane, data, version, Request("profiles", key, body_hash))
+            answer = self._profiles.ingest(lane, data, version, Request("profiles", key, body_hash))
         self._evaluator.notify()
-        return answer
-
-    def _take_profile(self, lane: Lane, data: bytes, version: str, request: Request) -> Answer:
-        with once(self._store, lane, request) as earlier:
-            if earlier is not None:
-                return earlier
-            grid_id = grid_id_of(data)
-            with lane.gate.shared():
-                if lane.grid is None or grid_id != lane.grid.id:
-                    current = lane.grid.id if lane.grid is not None else None
-                    raise ConflictError(
-                        f"the profile was made on grid {grid_id}, the model's current grid is {current}",
-                        code="stale_grid",
-                        details=[{"current": current, "sent": grid_id}],
-                    )
-                pushed = read_profiles(data, lane.grid)
-                now = self._clock.time()
-                if pushed.newest_event > now + lane.config.future_tolerance:
-                    raise UnusableBatchError("the profile's newest event lies in the future")
-                deltas = [
-                    Delta(version, "", int(start // lane.resolution * lane.resolution), profile)
-                    for start, profile in pushed.buckets
-                ]
-                total = merged(deltas, lane.grid)
-                answer = Answer(
-                    202,
-                    {
-                        "rows": total.rows,
-                        "accepted": total.rows,
-                        "rejected": 0,
-                        "buckets": len(deltas),
-                        "warnings": [],
-                        "duplicate": False,
-                    },
-                )
-                commit = Commit(model=lane.name, deltas=deltas, answer=request.answered(answer, now))
-                commit.counters = {
-                    ("rows", version): total.rows,
-                    ("batches", version): 1,
-                    ("labels", version): total.labeled_rows,
-                    **bin_counters(lane.bin_index(lane.grid), total, version),
-                }
-                commit.state = {("last_batch", version): now}
-                with lane.lock:
-                    commit.state |= lane.announce(version, pushed.newest_event)
-                    future = self._store.submit(commit)
-                future.result()
-                with lane.lock:
-                    lane.apply(deltas)
-                    lane.count(commit.counters)
-                    lane.state |= commit.state
-                    lane.advance(version, pushed.newest_event)
-                    lane.dirty = True
         return answer
 
     def _taken(self, lane: Lane) -> None:
-        if lane.grid is None and lane.raw_rows >= lane.config.baseline.rows:
-            try:
-                self._baselines.make_provisional(lane)
-            except ExporterError:
-                log.exception("no provisional baseline could be made for model %s", lane.name)
-                self.telemetry.errors.labels(lane.name, "baseline").inc()
+        self._make_provisional(lane)
         self._evaluator.notify()
+
+    def _make_provisional(self, lane: Lane) -> None:
+        """Make a baseline of the first rows when there are enough; they were taken, whatever comes of it."""
+        if lane.grid is not None or lane.raw_rows < lane.config.baseline.rows:
+            return
+        try:
+            self._baselines.make_provisional(lane)
+        except ExporterError:
+            log.exception("no provisional baseline could be made for model %s", lane.name)
+            self.telemetry.errors.labels(lane.name, "baseline").inc()
 
     # -- baselines ----------------------------------------------------------------------------------
 
