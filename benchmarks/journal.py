@@ -65,10 +65,7 @@ def pushes(directory, grid, seconds, *, bins):
     """Commits a second, each with profile, key, counters and predictions; every thread waits for its own."""
     profiles = [profile_rows(grid, batch_of(seed, ROWS)) for seed in range(1, 33)]
     counters = {("rows", "v"): float(ROWS), ("batches", "v"): 1.0}
-    if bins:
-        counters |= {
-            ("bins", "v", grid.id, f"c{at // 12}", f"{at % 12:02d}"): 1.0 for at in range(12 * COLUMNS)
-        }
+    totals = {("v", grid.id): np.ones(12 * COLUMNS, dtype=np.int64)} if bins else {}
     with Store.open(directory, clock=SystemClock()) as store:
         index = store.load("bench").index
         store.put_grid("bench", grid.id, grid.to_bytes())
@@ -89,6 +86,7 @@ def pushes(directory, grid, seconds, *, bins):
                     "bench",
                     deltas=[Delta("v", "", 3600 * (step // 500), profiles[(thread + step) % len(profiles)])],
                     counters=counters,
+                    bins=totals,
                     state={("watermark", "v"): NOW + step},
                     answer=StoredAnswer("batches", f"{thread}-{step}", "hash", 202, b"{}" * 100, NOW),
                     predictions=[chunk],

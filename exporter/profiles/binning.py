@@ -10,8 +10,6 @@ from exporter.profiles.grid import NumericGrid
 from exporter.schema import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from exporter.profiles.grid import ColumnGrid, Grid
@@ -21,11 +19,7 @@ if TYPE_CHECKING:
 class BinIndex:
     """Which coarse bin each cell of a profile's feature part belongs to.
 
-    Parameters
-    ----------
-    grid : Grid
-    columns : sequence of str
-        Features, prediction and score; labels come later and are not counted by arrival.
+    All features, the prediction and the score are indexed; labels come later and are not counted by arrival.
 
     Attributes
     ----------
@@ -33,14 +27,13 @@ class BinIndex:
         (column, bin name), in the order of :meth:`count`.
     """
 
-    def __init__(self, grid: Grid, columns: Sequence[str]) -> None:
+    def __init__(self, grid: Grid) -> None:
         layout = grid.layout.features
         self._bin_of_cell = np.full(layout.size, -1, dtype=np.int64)
         bins: list[tuple[str, str]] = []
-        for name in columns:
-            column = grid.columns[name]
+        for name, column in grid.columns.items():
             if column.role is Role.LABEL:
-                raise ValueError(f"{name!r} is a label, which is not counted by arrival")
+                continue
             of_cell = _bins_of_cells(column)
             self._bin_of_cell[layout.columns[name]] = np.where(of_cell < 0, -1, of_cell + len(bins))
             bins += [(name, title) for title in column.coarse.names]
@@ -51,9 +44,8 @@ class BinIndex:
         cells, counts = profile.features.counts.nonzero()
         bins = self._bin_of_cell[cells]
         known = bins >= 0
-        totals = np.zeros(len(self.bins), np.int64)
-        np.add.at(totals, bins[known], counts[known])
-        return totals
+        weights = counts[known].astype(np.float64)  # exact below 2**53 rows a profile
+        return np.bincount(bins[known], weights, len(self.bins)).astype(np.int64)
 
 
 def _bins_of_cells(column: ColumnGrid) -> NDArray[np.int64]:

@@ -19,7 +19,7 @@ from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
 from exporter.schema import Schema, Task
 from exporter.service.answers import Answer, Request, once
-from exporter.service.batches import RAW_EVENT_TIME, bin_counters, raw_arrival
+from exporter.service.batches import RAW_EVENT_TIME, raw_arrival
 from exporter.service.lane import Lane
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
 from exporter.service.tallies import tally_arrival, tally_rows
@@ -193,7 +193,7 @@ class BaselineService:
             commit.state = {("grid_created", grid.id): stored.created, **lane.class_codes()}
             for version in {version for version, _ in lane.raw}:
                 mine = [delta for delta in commit.deltas if delta.version == version]
-                commit.counters |= bin_counters(lane.bin_index(grid), merged(mine, grid), version)
+                commit.bins[version, grid.id] = lane.bin_index(grid).count(merged(mine, grid))
                 commit.state["bins_since", version, grid.id] = stored.created
         answer = Answer(201, {**self.describe(stored), "warnings": list(warnings), "duplicate": False})
         commit.answer = request.answered(answer, stored.created)
@@ -205,8 +205,7 @@ class BaselineService:
             if stored.active:
                 lane.only_active(stored)
             lane.apply(commit.deltas)
-            lane.count(commit.counters)
-            lane.state |= commit.state
+            lane.count(commit)
             lane.dirty = True
         return answer
 

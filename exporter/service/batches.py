@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from exporter.batch import Batch, Outcomes, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError
-from exporter.profiles import BinIndex, Grid, Profile
+from exporter.profiles import Grid
 from exporter.service.admission import Admission, admit
 from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
@@ -28,6 +29,9 @@ from exporter.store import NOT_JOINED, Commit, Delta, LabelChunk, PredictionChun
 SECONDS_PER_DAY = 86_400
 MAX_RAW_BYTES = 256 * 2**20
 """Rows without a grid are kept as they came, up to this size a model."""
+COMPUTING = 1
+"""Batches that are validated and profiled at the same time. Two at once on two cores cost more than one after
+the other: they share caches, and every one that waits for the interpreter wakes up to ask for it."""
 THREADED_ROWS = 50_000
 """From this many rows on, the columns of one batch are profiled by two threads."""
 
@@ -69,6 +73,7 @@ class BatchIngestion:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._computing = threading.Semaphore(COMPUTING)
 
     def ingest(
         self, lane: Lane, table: pa.Table, version: str, request: Request, *, backfill: bool = False
@@ -77,18 +82,21 @@ class BatchIngestion:
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
                 return earlier
-            arrival = self._clock.time()
-            batch = validate_batch(
-                table, lane.schema, now=arrival, future_tolerance=lane.config.future_tolerance
-            )
             with lane.gate.shared():
-                return self._take(_Push(lane, batch, version, request, arrival, backfill))
+                with self._computing:
+                    arrival = self._clock.time()
+                    batch = validate_batch(
+                        table, lane.schema, now=arrival, future_tolerance=lane.config.future_tolerance
+                    )
+                    push = _Push(lane, batch, version, request, arrival, backfill)
+                    admitted = self._admit(push)
+                return self._take(push, admitted)
 
-    def _take(self, push: _Push) -> Answer:
+    def _take(self, push: _Push, admitted: _Admitted) -> Answer:
         lane, version = push.lane, push.version
-        admitted = self._admit(push)
         try:
-            commit, answer = self._commit(push, admitted)
+            with self._computing:
+                commit, answer = self._commit(push, admitted)
             newest = admitted.batch.event_time.max() if admitted.batch.rows else None
             with lane.lock:
                 if newest is not None and not push.backfill:
@@ -106,8 +114,7 @@ class BatchIngestion:
             if lane.grid is None:
                 lane.keep_raw(version, commit.rows, admitted.batch.rows)
             lane.apply(commit.deltas)
-            lane.count(commit.counters)
-            lane.state |= commit.state
+            lane.count(commit)
             if newest is not None and not push.backfill:
                 lane.advance(version, float(newest))
             lane.dirty = True
@@ -235,7 +242,7 @@ class BatchIngestion:
         if ("bins_since", version, lane.grid.id) not in lane.state:
             commit.state["bins_since", version, lane.grid.id] = arrival
         commit.deltas = self._deltas(push, lane.grid, admitted, rejected)
-        commit.counters |= bin_counters(lane.bin_index(lane.grid), merged(commit.deltas, lane.grid), version)
+        commit.bins[version, lane.grid.id] = lane.bin_index(lane.grid).count(merged(commit.deltas, lane.grid))
         return commit, answer
 
     @staticmethod
@@ -343,12 +350,3 @@ def raw_arrival(table: pa.Table) -> tuple[float, dict[tuple[str, ...], int]]:
     metadata = table.schema.metadata
     counts = orjson.loads(metadata[RAW_TALLIES.encode()])
     return float(metadata[RAW_ARRIVAL.encode()]), {tuple(key): count for key, count in counts}
-
-
-def bin_counters(bins: BinIndex, total: Profile, version: str) -> dict[tuple[str, ...], float]:
-    """Increments of the per-bin counters: ("bins", version, grid, column, bin)."""
-    counts = bins.count(total)
-    return {
-        ("bins", version, total.grid.id, *bins.bins[position]): float(counts[position])
-        for position in np.flatnonzero(counts)
-    }

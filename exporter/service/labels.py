@@ -70,8 +70,7 @@ class LabelIngestion:
             raise
         with lane.lock:
             lane.apply(commit.deltas)
-            lane.count(commit.counters)
-            lane.state |= commit.state
+            lane.count(commit)
             lane.dirty = True
         return answer
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from exporter.config import ModelConfig
 from exporter.evaluation import Reference
 from exporter.profiles import BinIndex, Grid, Profile, decode
@@ -17,7 +20,7 @@ from exporter.schema import Role, Schema
 from exporter.service.gate import Gate
 from exporter.service.payload import SEGMENT_SEPARATOR, LabelCodes
 from exporter.service.profiling import SegmentValues
-from exporter.store import Delta, PredictionIndex, StoredBaseline
+from exporter.store import Commit, Delta, PredictionIndex, StoredBaseline
 from exporter.windows import ProfileSeries
 
 EvaluationKey = tuple[str, str, tuple[str, str] | None]
@@ -55,6 +58,8 @@ class Lane:
     versions: dict[str, VersionState] = field(default_factory=dict)
     baselines: dict[str, StoredBaseline] = field(default_factory=dict)
     counters: defaultdict[tuple[str, ...], float] = field(default_factory=lambda: defaultdict(float))
+    bins: dict[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
+    """Lifetime rows by coarse bin, by (version, grid id), in the order of the grid's :class:`BinIndex`."""
     state: dict[tuple[str, ...], float] = field(default_factory=dict)
     segments: SegmentValues = field(init=False)
     labels: LabelCodes = field(init=False)
@@ -128,11 +133,8 @@ class Lane:
         self.raw_rows += count
         self.version(version)
 
-    def binned_columns(self, grid: Grid | None = None) -> list[str]:
+    def binned_columns(self, grid: Grid) -> list[str]:
         """Columns with per-bin counters: prediction, score and the first features, as configured."""
-        grid = grid or self.grid
-        if grid is None:
-            return []
         columns = grid.columns.values()
         features = [column.name for column in columns if column.role is Role.FEATURE]
         others = [column.name for column in columns if column.role in (Role.PREDICTION, Role.SCORE)]
@@ -141,7 +143,7 @@ class Lane:
     def bin_index(self, grid: Grid) -> BinIndex:
         """Where the cells of a grid lie among the bins of the per-bin counters."""
         if grid.id not in self._bin_indexes:
-            self._bin_indexes[grid.id] = BinIndex(grid, self.binned_columns(grid))
+            self._bin_indexes[grid.id] = BinIndex(grid)
         return self._bin_indexes[grid.id]
 
     def note_rule_failures(self, failures: Mapping[str, str]) -> None:
@@ -154,9 +156,13 @@ class Lane:
         for delta in deltas:
             self.series(delta.version, delta.segment).add(delta.bucket, delta.profile)
 
-    def count(self, increments: Mapping[tuple[str, ...], float]) -> None:
-        for key, amount in increments.items():
+    def count(self, commit: Commit) -> None:
+        """Add what was committed to the lifetime totals."""
+        for key, amount in commit.counters.items():
             self.counters[key] += amount
+        for place, increments in commit.bins.items():
+            self.bins[place] = self.bins[place] + increments if place in self.bins else increments
+        self.state |= commit.state
 
     def advance(self, version: str, newest_event: float) -> None:
         """Move the watermark of a version forward, never back, and drop what nobody can ask for any more."""

@@ -122,7 +122,7 @@ class Publisher:
         if lane.grid is None or grid.id != lane.grid.id:
             return
         profile = lane.baseline_profile(baseline)
-        for column in lane.binned_columns():
+        for column in lane.binned_columns(grid):
             counts = dict(
                 zip(grid.columns[column].coarse.names, profile.coarse_counts(column).tolist(), strict=True)
             )
@@ -153,14 +153,24 @@ class Publisher:
                 continue
             for grid in (lane.grid, *retired_grids(lane, now)):
                 warm = grid is not lane.grid or self._is_warm(lane, version, grid.id, now)
-                for column in lane.binned_columns(grid):
-                    for name in grid.columns[column].coarse.names:
-                        key: tuple[str, ...] = ("bins", version, grid.id, column, name)
-                        counters[key] = lane.counters.get(key, 0.0) if warm else 0.0
+                counters |= self._bins(lane, grid, version, warm=warm)
         rejected = {
             key: count for key, count in lane.counters.items() if key[0] == "rejected" and key[1] in versions
         }
         return counters | rejected
+
+    @staticmethod
+    def _bins(lane: Lane, grid: Grid, version: str, *, warm: bool) -> dict[tuple[str, ...], float]:
+        index = lane.bin_index(grid)
+        totals = lane.bins.get((version, grid.id))
+        shown = set(lane.binned_columns(grid))
+        return {
+            ("bins", version, grid.id, column, name): float(totals[place])
+            if warm and totals is not None
+            else 0.0
+            for place, (column, name) in enumerate(index.bins)
+            if column in shown
+        }
 
     def _is_warm(self, lane: Lane, version: str, grid_id: str, now: float) -> bool:
         """Whether this generation was exposed at 0 for long enough; one that was stored long ago is."""

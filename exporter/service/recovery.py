@@ -23,6 +23,7 @@ def recover(name: str, config: ModelConfig, store: Store, rules: RuleSet) -> Lan
         name=name, config=config, configured_schema=schema, schema=schema, rules=rules, index=stored.index
     )
     lane.counters.update(stored.counters)
+    lane.bins = dict(stored.bins)
     lane.state = dict(stored.state)
     codes = sorted((code, key[1]) for key, code in stored.state.items() if key[0] == "class")
     lane.labels = LabelCodes(schema.task, [name for _, name in codes])

@@ -30,6 +30,11 @@ CREATE TABLE counters (
     PRIMARY KEY (model, key)
 ) WITHOUT ROWID;
 
+CREATE TABLE bins (
+    model INTEGER NOT NULL, version TEXT NOT NULL, grid TEXT NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (model, version, grid)
+) WITHOUT ROWID;
+
 CREATE TABLE state (
     model INTEGER NOT NULL, key TEXT NOT NULL, version TEXT NOT NULL, value REAL NOT NULL,
     PRIMARY KEY (model, key)

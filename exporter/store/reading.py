@@ -10,7 +10,7 @@ import orjson
 
 from exporter.errors import CorruptStoreError
 from exporter.store.predictions import PredictionIndex
-from exporter.store.records import BucketKey, StoredAnswer, StoredBaseline, StoredModel
+from exporter.store.records import BIN_TYPE, BucketKey, StoredAnswer, StoredBaseline, StoredModel
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,6 +38,12 @@ def read_model(connection: sqlite3.Connection, name: str, model: int, hash_key: 
         name=name,
         buckets=_buckets(connection, model),
         counters=_keyed(connection, "SELECT key, value FROM counters WHERE model = ?", model),
+        bins={
+            (str(version), str(grid)): np.frombuffer(data, dtype=BIN_TYPE).astype(np.int64)
+            for version, grid, data in connection.execute(
+                "SELECT version, grid, data FROM bins WHERE model = ?", (model,)
+            )
+        },
         state=_keyed(connection, "SELECT key, value FROM state WHERE model = ?", model),
         grids={
             str(grid): bytes(data)

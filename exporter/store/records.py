@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BucketKey = tuple[str, str, int]
 """(version, segment, bucket), as in :class:`Delta`."""
 
+BIN_TYPE = "<i8"
+"""How totals of bins are stored."""
+
 NOT_JOINED = -(2**31)
 """The day in :attr:`LabelChunk.days` of a label whose prediction has not come yet."""
 
@@ -140,9 +143,11 @@ class Commit:
     ----------
     counters : mapping
         Increments. The second part of a key is the version where there is one: ("rows", version),
-        ("rejected", version, reason), ("bins", version, grid, column, bin).
+        ("rejected", version, reason).
     rows : list of (str, bytes)
         (version, Arrow IPC bytes): raw rows before a grid exists.
+    bins : mapping of (version, grid id) to int64 array
+        Increments of the lifetime totals of all coarse bins of a grid, in the order of its bins.
     state : mapping
         Values that are set: ("watermark", version), ("last_batch", version).
     drop_rows : bool
@@ -156,6 +161,7 @@ class Commit:
     model: str
     deltas: list[Delta] = field(default_factory=list)
     counters: dict[tuple[str, ...], float] = field(default_factory=dict)
+    bins: dict[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict)
     answer: StoredAnswer | None = None
     predictions: list[PredictionChunk] = field(default_factory=list)
     labels: LabelChunk | None = None
@@ -173,6 +179,7 @@ class StoredModel:
     name: str
     buckets: dict[BucketKey, list[tuple[str, bytes]]]
     counters: dict[tuple[str, ...], float]
+    bins: dict[tuple[str, str], NDArray[np.int64]]
     state: dict[tuple[str, ...], float]
     grids: dict[str, bytes]
     baselines: list[StoredBaseline]

@@ -178,7 +178,7 @@ def drop_answers(connection: sqlite3.Connection, model: int, before: float) -> i
 
 
 _TABLES = (
-    "grids", "deltas", "counters", "state", "answers", "predictions", "payloads", "labels", "raw_rows",
+    "grids", "deltas", "counters", "bins", "state", "answers", "predictions", "payloads", "labels", "raw_rows",
     "baselines", "baseline_buckets",
 )  # fmt: skip
 
@@ -202,7 +202,7 @@ def delete_version(connection: sqlite3.Connection, model: int, version: str) -> 
         " (SELECT id FROM baselines WHERE model = ?1 AND version = ?2)",
         scope,
     )
-    for table in ("deltas", "counters", "state", "predictions", "raw_rows", "baselines"):
+    for table in ("deltas", "counters", "bins", "state", "predictions", "raw_rows", "baselines"):
         connection.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", scope)  # noqa: S608  # our own names
 
 

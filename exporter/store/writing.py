@@ -16,11 +16,13 @@ from exporter.errors import ConflictError
 from exporter.profiles import encode
 from exporter.store.labels import narrowest
 from exporter.store.payloads import encode_payload
-from exporter.store.records import NOT_JOINED
+from exporter.store.records import BIN_TYPE, NOT_JOINED
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
 
     from exporter.profiles import Profile
     from exporter.store.records import Commit, LabelChunk, PredictionChunk, StoredBaseline
@@ -92,6 +94,7 @@ def write_group(connection: sqlite3.Connection, group: list[EncodedCommit]) -> d
     refused: dict[int, ConflictError] = {}
     profiles: dict[DeltaKey, list[Profile]] = defaultdict(list)
     counters: dict[tuple[int, tuple[str, ...]], float] = defaultdict(float)
+    bins: dict[tuple[int, str, str], NDArray[np.int64]] = {}
     state: dict[tuple[int, tuple[str, ...]], float] = {}
     for position, encoded in enumerate(group):
         commit = encoded.commit
@@ -108,6 +111,9 @@ def write_group(connection: sqlite3.Connection, group: list[EncodedCommit]) -> d
             )
         for key, increment in commit.counters.items():
             counters[model, key] += increment
+        for (version, grid), increments in commit.bins.items():
+            place = (model, version, grid)
+            bins[place] = bins[place] + increments if place in bins else increments
         for key, value in commit.state.items():
             state[model, key] = value
     connection.executemany(
@@ -119,12 +125,28 @@ def write_group(connection: sqlite3.Connection, group: list[EncodedCommit]) -> d
         " ON CONFLICT (model, key) DO UPDATE SET value = value + excluded.value",
         _keyed(counters),
     )
+    for place, increments in bins.items():
+        _add_bins(connection, place, increments)
     connection.executemany(
         "INSERT INTO state (model, key, version, value) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (model, key) DO UPDATE SET value = excluded.value",
         _keyed(state),
     )
     return refused
+
+
+def _add_bins(
+    connection: sqlite3.Connection, place: tuple[int, str, str], increments: NDArray[np.int64]
+) -> None:
+    """Add to the totals of a version's coarse bins on a grid."""
+    query = "SELECT data FROM bins WHERE model = ? AND version = ? AND grid = ?"
+    stored = connection.execute(query, place).fetchone()
+    if stored is not None:
+        increments = increments + np.frombuffer(stored[0], dtype=BIN_TYPE)
+    connection.execute(
+        "INSERT INTO bins VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET data = excluded.data",
+        (*place, increments.astype(BIN_TYPE).tobytes()),
+    )
 
 
 def merged(profiles: list[Profile]) -> Profile:

@@ -64,9 +64,10 @@ def test_rows_that_wait_for_the_first_grid_are_counted_on_it(bench: Make, rows: 
         assert (result["rows"], result["labeled_rows"]) == (300, 300)
         assert result["metrics"]["accuracy"]["value"] == pytest.approx(0.9)
         assert b.evaluated("quality", window="6h", version="challenger")["rows"] == 100
-        counters = b.service._lanes["m"].counters
-        bins = {key: count for key, count in counters.items() if key[0] == "bins" and key[3] == "distance"}
-        assert sum(count for key, count in bins.items() if key[1] == "default") == 300
+        lane = b.service._lanes["m"]
+        named = lane.bin_index(lane.grid).bins
+        totals = lane.bins["default", lane.grid.id]
+        assert sum(int(n) for (name, _), n in zip(named, totals, strict=True) if name == "distance") == 300
         assert b.service._lanes["m"].raw_rows == 0
         b.restart()
 

@@ -40,7 +40,8 @@ def main(directory: Path, name: str) -> None:
                 Commit(
                     model="fraud",
                     deltas=[Delta("v1", "", 60 * (step % 3), profiles[step % 4])],
-                    counters={("rows", "v1"): ROWS, ("bins", "v1", grid.id, "amount", str(step % 5)): 1},
+                    counters={("rows", "v1"): ROWS},
+                    bins={("v1", grid.id): np.eye(5, dtype=np.int64)[step % 5]},
                     answer=StoredAnswer("batches", key, "h", 202, b"{}", 1.0),
                     predictions=[PredictionChunk(chunk_id, "v1", 1, hashes, payload_of(ROWS, chunk_id))],
                     labels=LabelChunk(hashes[:5], np.ones(5), 1.0, np.ones(5, np.int32)),
