@@ -46,6 +46,8 @@ class _Push:
     request: Request
     arrival: float
     backfill: bool
+    hashes: NDArray[np.uint64] | None
+    """Of the ids of the usable rows; None without ids."""
 
 
 @dataclass
@@ -88,9 +90,12 @@ class BatchIngestion:
                     batch = validate_batch(
                         table, lane.schema, now=arrival, future_tolerance=lane.config.future_tolerance
                     )
-                    push = _Push(lane, batch, version, request, arrival, backfill)
-                    admitted = self._admit(push)
-                return self._take(push, admitted)
+                    hashes = lane.index.hash_ids(batch.ids) if batch.ids is not None else None
+                push = _Push(lane, batch, version, request, arrival, backfill, hashes)
+                with lane.flights.of(hashes):
+                    with self._computing:
+                        admitted = self._admit(push)
+                    return self._take(push, admitted)
 
     def _take(self, push: _Push, admitted: _Admitted) -> Answer:
         lane, version = push.lane, push.version
@@ -102,15 +107,11 @@ class BatchIngestion:
                 if newest is not None and not push.backfill:
                     commit.state |= lane.announce(version, float(newest))
                 future = self._store.submit(commit)
-                for chunk in admitted.chunks:
-                    lane.in_flight[chunk.id] = future
             future.result()
         except BaseException:
             self._undo(lane, admitted)
             raise
         with lane.lock:
-            for chunk in admitted.chunks:
-                lane.in_flight.pop(chunk.id, None)
             if lane.grid is None:
                 lane.keep_raw(version, commit.rows, admitted.batch.rows)
             lane.apply(commit.deltas)
@@ -124,7 +125,7 @@ class BatchIngestion:
     def _admit(cls, push: _Push) -> _Admitted:
         lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival
         index = lane.index
-        hashes = index.hash_ids(batch.ids) if batch.ids is not None else None
+        hashes = push.hashes
         with lane.lock:
             watermark = lane.version(version).watermark
             oldest = -np.inf if watermark is None or push.backfill else watermark - lane.config.lateness
@@ -192,11 +193,9 @@ class BatchIngestion:
             if admitted.elsewhere is not None:
                 admitted.elsewhere.unmark(lane.index)
             for chunk in admitted.chunks:
-                lane.in_flight.pop(chunk.id, None)
                 lane.index.discard(chunk.id)
             if admitted.taken is not None:
-                for hashed, value, arrival in zip(*admitted.taken, strict=True):
-                    lane.index.hold(np.array([hashed]), np.array([value]), float(arrival))
+                lane.index.hold(*admitted.taken)
 
     def _commit(self, push: _Push, admitted: _Admitted) -> tuple[Commit, Answer]:
         lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival

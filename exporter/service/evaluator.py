@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -174,6 +175,8 @@ class Evaluator:
         self._evaluated = evaluated
         self._failed = failed
         self._wake = threading.Event()
+        self._last: dict[str, float] = {}
+        """When each model was last evaluated, by the monotonic clock: a replay would else never pause."""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
 
@@ -201,21 +204,21 @@ class Evaluator:
         for lane in list(self._lanes.values()):
             if self._stopping:
                 break
-            now = self._clock.time()
-            waited = now - lane.evaluated_at
-            if lane.dirty and (waited >= lane.config.evaluation_interval or waited < 0):
-                self.evaluate_now(lane, now)
+            last = self._last.get(lane.name, float("-inf"))
+            if lane.dirty and time.monotonic() - last >= lane.config.evaluation_interval:
+                self.evaluate_now(lane, self._clock.time())
                 done += 1
         return done
 
     def evaluate_now(self, lane: Lane, now: float) -> None:
         """Evaluate one model; a failure is reported and leaves the values of before."""
         lane.dirty = False
-        lane.evaluated_at = now
+        self._last[lane.name] = time.monotonic()
         try:
             with self._telemetry.timed(self._telemetry.evaluation_seconds, lane.name):
                 lane.evaluations = evaluate_lane(lane, now)
             note_drift_since(lane)
+            lane.evaluated_at = now
             self._evaluated(lane)
         except Exception as error:
             log.exception("evaluation of model %s failed", lane.name)

@@ -34,6 +34,9 @@ class Join:
     duplicates: int
     corrected: int
     held: tuple[Hashes, Floats] = field(default_factory=lambda: (np.empty(0, np.uint64), np.empty(0)))
+    """Labels to be kept until their prediction comes."""
+    replaced: tuple[Hashes, Floats, Floats] | None = None
+    """Held labels that these replaced, with their arrivals; known once they are marked."""
 
     def chunks(self) -> list[int]:
         """Ids of the chunks whose payload is needed."""
@@ -41,12 +44,16 @@ class Join:
 
     def mark(self, index: PredictionIndex) -> None:
         index.set_labels(self.matches.slot[self.changed], self.new[self.changed])
+        query, values, arrivals = index.take_held(self.held[0])
+        self.replaced = (self.held[0][query], values, arrivals)
         index.hold(self.held[0], self.held[1], self.arrival)
 
     def unmark(self, index: PredictionIndex) -> None:
         """Take the marks back, when the commit failed."""
         index.set_labels(self.matches.slot[self.changed], self.old[self.changed])
         index.take_held(self.held[0])
+        if self.replaced is not None:
+            index.hold(*self.replaced)
 
 
 def last_of_each(hashes: Hashes, values: Floats) -> tuple[Hashes, Floats, int]:

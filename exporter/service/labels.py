@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
-
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from exporter.batch import LabelBatch, validate_labels
 from exporter.clock import Clock
@@ -40,19 +38,17 @@ class LabelIngestion:
             arrival = self._clock.time()
             batch = validate_labels(table, lane.schema)
             with lane.gate.shared():
-                return self._take(lane, batch, request, arrival)
+                hashes = lane.index.hash_ids(batch.ids)
+                with lane.flights.of(hashes):
+                    return self._take(lane, batch, hashes, request, arrival)
 
-    def _take(self, lane: Lane, batch: LabelBatch, request: Request, arrival: float) -> Answer:
-        hashes = lane.index.hash_ids(batch.ids)
-        while True:
-            with lane.lock:
-                distinct, values, repeated = last_of_each(hashes, lane.labels.encode(batch.label))
-                joined = join(lane.index, distinct, values, arrival)
-                flights = self._flights(lane, joined)
-                if not flights:
-                    joined.mark(lane.index)
-                    break
-            wait_for(flights)
+    def _take(
+        self, lane: Lane, batch: LabelBatch, hashes: NDArray[np.uint64], request: Request, arrival: float
+    ) -> Answer:
+        with lane.lock:
+            distinct, values, repeated = last_of_each(hashes, lane.labels.encode(batch.label))
+            joined = join(lane.index, distinct, values, arrival)
+            joined.mark(lane.index)
         try:
             commit, answer = self._commit(
                 lane,
@@ -73,11 +69,6 @@ class LabelIngestion:
             lane.count(commit)
             lane.dirty = True
         return answer
-
-    @staticmethod
-    def _flights(lane: Lane, joined: Join) -> list[Future[None]]:
-        """Commits under way of predictions that these labels belong to: they must land first."""
-        return [lane.in_flight[chunk] for chunk in joined.chunks() if chunk in lane.in_flight]
 
     def _commit(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -17,6 +16,7 @@ from exporter.profiles import BinIndex, Grid, Profile, decode
 from exporter.results import Evaluation
 from exporter.rules import RuleSet
 from exporter.schema import Role, Schema
+from exporter.service.flights import Flights
 from exporter.service.gate import Gate
 from exporter.service.payload import SEGMENT_SEPARATOR, LabelCodes
 from exporter.service.profiling import SegmentValues
@@ -68,11 +68,12 @@ class Lane:
     raw_rows: int = 0
     """Rows kept as they came, because no grid exists yet."""
     in_progress: set[tuple[str, str]] = field(default_factory=set)
-    in_flight: dict[int, Future[None]] = field(default_factory=dict)
-    """Prediction chunks whose commit is under way, by chunk id."""
+    flights: Flights = field(default_factory=Flights)
     evaluations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     """Rules and metrics that failed, with the reason."""
+    kept_drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
+    """What of `drift_since` is in the store."""
     references: dict[str, Reference] = field(default_factory=dict)
     """Metrics of each baseline, by its id; computed once."""
     drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)

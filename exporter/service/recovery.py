@@ -37,8 +37,8 @@ def recover(name: str, config: ModelConfig, store: Store, rules: RuleSet) -> Lan
     for key, value in stored.state.items():
         if key[0] == "watermark":
             lane.version(key[1]).watermark = value
-        elif key[0] == "drift_since":
-            lane.drift_since[key[1:]] = value
+        elif key[0] == "drift_since" and value > 0:
+            lane.drift_since[key[1:]] = lane.kept_drift_since[key[1:]] = value
     for version, data in stored.rows:
         lane.keep_raw(version, [(version, data)], read_raw(data).num_rows)
     if lane.grid is not None:

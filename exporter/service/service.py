@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +28,7 @@ from exporter.service.publisher import Publisher
 from exporter.service.recovery import recover
 from exporter.service.remote import ProfileIngestion
 from exporter.service.telemetry import Telemetry
-from exporter.store import Store
+from exporter.store import Commit, Store
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Service:
         self._baselines = BaselineService(store, self._clock)
         self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
         self._evaluator = Evaluator(
-            self._lanes, self._clock, self.telemetry, self._publisher.update, self._evaluation_failed
+            self._lanes, self._clock, self.telemetry, self._evaluation_done, self._evaluation_failed
         )
         self._housekeeping = Housekeeping(
             self._lanes,
@@ -337,6 +338,29 @@ class Service:
                 "the exporter is still recovering its store", retry_after_seconds=2, code="not_ready"
             )
         return self._lanes[model]
+
+    def _evaluation_done(self, lane: Lane) -> None:
+        """Publish, and keep since when verdicts stand: 0 for one that has ended."""
+        changed: dict[tuple[str, ...], float] = {}
+        with lane.lock:
+            for key in lane.drift_since.keys() | lane.kept_drift_since.keys():
+                since = lane.drift_since.get(key, 0.0)
+                if lane.kept_drift_since.get(key, 0.0) != since:
+                    changed["drift_since", *key] = since
+            lane.kept_drift_since = dict(lane.drift_since)
+        if changed:
+            try:
+                future = self._store.submit(Commit(model=lane.name, state=changed))
+            except BusyError:
+                lane.kept_drift_since = {}  # tried again after the next evaluation
+            else:
+                future.add_done_callback(lambda done: self._note_kept(lane, done))
+        self._publisher.update(lane)
+
+    @staticmethod
+    def _note_kept(lane: Lane, done: Future[None]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            lane.kept_drift_since = {}  # tried again after the next evaluation
 
     def _evaluation_failed(self, lane: Lane, error: Exception) -> None:  # noqa: ARG002  # logged by the evaluator
         self.telemetry.errors.labels(lane.name, "evaluation").inc()

@@ -178,8 +178,8 @@ def drop_answers(connection: sqlite3.Connection, model: int, before: float) -> i
 
 
 _TABLES = (
-    "grids", "deltas", "counters", "bins", "state", "answers", "predictions", "payloads", "labels", "raw_rows",
-    "baselines", "baseline_buckets",
+    "grids", "deltas", "counters", "bins", "state", "answers", "predictions", "payloads", "labels",
+    "raw_rows", "baselines", "baseline_buckets",
 )  # fmt: skip
 
 

@@ -130,8 +130,9 @@ def test_drift_is_found_and_since_is_kept(bench: Make, rows: Rows) -> None:
     drift = b.evaluated("drift", window="1h")
     assert drift["detected_columns"] == ["distance"]
     since = drift["columns"]["distance"]["since"]
-    b.clock.advance(60)
-    b.push(rows(10, 9000, shift=1.0))
+    b.clock.advance(HOUR / 2)
+    b.push(rows(500, 9000, start=NOW, seconds=HOUR / 2, shift=1.0))
+    assert b.evaluated("drift", window="1h")["end"] > since
     assert b.evaluated("drift", window="1h")["columns"]["distance"]["since"] == since
     b.restart()
     assert b.evaluated("drift", window="1h")["columns"]["distance"]["since"] == since
