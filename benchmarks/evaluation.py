@@ -1,6 +1,6 @@
 """What it costs to evaluate a window, after new rows and after the window has moved.
 
-    python -m benchmarks.evaluation
+python -m benchmarks.evaluation
 """
 
 from __future__ import annotations
@@ -58,7 +58,10 @@ def main() -> None:
         lane = service._lanes["m"]
         evaluate_lane(lane, 0.0)
         what = f"window of {BUCKETS} buckets of {ROWS:,} rows x 60 columns, drift, performance, quality"
-        for rolled, title in ((False, "after new rows"), (True, "after the window moved: all buckets merged anew")):
+        for rolled, title in (
+            (False, "after new rows"),
+            (True, "after the window moved: all buckets merged anew"),
+        ):
             value = milliseconds(lane, 15, rolled=rolled)
             print(f"{what}\n  {title:<60}{value:>8.1f} ms  {value / 50:5.2f} of 50 ms")
         service.stop()

@@ -1,6 +1,6 @@
 """Rows a second over HTTP, durable, beside what profiling or parsing alone can do in the same run.
 
-    python -m benchmarks.ingestion
+python -m benchmarks.ingestion
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def profile_alone(table: pa.Table) -> float:
     grid = grid_of(batch)
     with ThreadPoolExecutor(CALLERS) as pool:
         return rate(
-            lambda: list(pool.map(lambda _: profile_rows(grid, batch), range(2 * CALLERS))), 2 * CALLERS * ROWS
+            lambda: list(pool.map(lambda _: profile_rows(grid, batch), range(2 * CALLERS))),
+            2 * CALLERS * ROWS,
         )
 
 
@@ -138,17 +139,29 @@ def main() -> None:
             ("CSV, durable", CSV, parsers["polars CSV"], "polars"),
         ):
             bodies = [encode_table(rows(ROWS, seed=seed), content_type) for seed in range(4)]
-            line(f"HTTP, 10,000-row batches, {name}", pushed(exporter, bodies, content_type, ROWS, 4), reference, against)
+            line(
+                f"HTTP, 10,000-row batches, {name}",
+                pushed(exporter, bodies, content_type, ROWS, 4),
+                reference,
+                against,
+            )
     with running(configuration(ids=True)) as exporter:
         with_baseline(exporter, rows(100_000, seed=0, first=0))
         bodies = [encode_table(rows(ROWS, seed=seed, first=ROWS * seed), ARROW) for seed in range(1, 101)]
-        line("HTTP, 10,000-row batches, Arrow with new ids, durable", pushed(exporter, bodies, ARROW, ROWS, 4), alone, "profile alone")
+        line(
+            "HTTP, 10,000-row batches, Arrow with new ids, durable",
+            pushed(exporter, bodies, ARROW, ROWS, 4),
+            alone,
+            "profile alone",
+        )
     with running(configuration()) as exporter:
         with_baseline(exporter, rows(100_000, seed=0))
         for name, content_type in (("Arrow", ARROW), ("JSON", JSON)):
             bodies = [encode_table(rows(100, seed=seed), content_type) for seed in range(50)]
             value = pushed(exporter, bodies, content_type, 100, 8) / 100
-            print(f"{'HTTP, 100-row batches x 60 columns, ' + name + ', durable':<58}{value:>12,.0f} batches/s  {value / 300:6.2f} of 300")
+            print(
+                f"{'HTTP, 100-row batches x 60 columns, ' + name + ', durable':<58}{value:>12,.0f} batches/s  {value / 300:6.2f} of 300"
+            )
 
 
 if __name__ == "__main__":

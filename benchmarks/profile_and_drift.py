@@ -1,6 +1,6 @@
-"""How long profiles take, against the floor of sorting and encoding the same columns.
+"""How long profiles and drift verdicts take, against the floor of sorting and encoding the same columns.
 
-Run as ``python benchmarks/profile_and_drift.py [--rows 1000000] [--threads 2]``. Prints one table; every
+Run as ``python -m benchmarks.profile_and_drift [--rows 1000000] [--threads 2]``. Prints one table; every
 ratio is of times measured in the same run. Each time is the best of `--repeats`.
 """
 
@@ -10,14 +10,15 @@ import argparse
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from exporter.batch import Batch, Outcomes
 from exporter.profiles import Grid, Profile, build_grid, decode, encode, profile_outcomes, profile_rows
-from exporter.schema import Column, Kind, Schema, Task
+from exporter.schema import Column, Kind, Role, Schema, Task
+from exporter.statistics.verdict import drift_verdicts
 
 FLOATS, STRINGS = 50, 10
 BASELINE_ROWS = 100_000
@@ -102,10 +103,31 @@ def floor(floats: list[pa.Array], strings: list[pa.Array]) -> None:
         column.dictionary_encode()
 
 
-def large_batch(grid: Grid, rows: int, threads: int, repeats: int) -> list[Line]:
+def profile_and_drift(
+    grid: Grid, baseline: Profile, batch: Batch, strings: list[pa.Array], threads: int
+) -> None:
+    """The whole job: strings encoded, rows counted, every column tested against the baseline."""
+    encoded = dict(
+        zip([f"s{place}" for place in range(STRINGS)], encode_strings(strings, threads), strict=True)
+    )
+    current = profile_rows(grid, replace(batch, features={**batch.features, **encoded}), threads=threads)
+    names = [name for name, column in grid.columns.items() if column.role is not Role.LABEL]
+    drift_verdicts(
+        {name: baseline.column(name) for name in names},
+        {name: current.column(name) for name in names},
+        methods="auto",
+        alpha=0.05,
+        correction="bh",
+        minimum_effect="auto",
+        minimum_rows=100,
+    )
+
+
+def large_batch(grid: Grid, baseline: Profile, rows: int, threads: int, repeats: int) -> list[Line]:
     floats, strings = columns_of(rows, seed=1)
     batch = batch_of(floats, encode_strings(strings, 1), seed=2)
     base = best(lambda: floor(floats, strings), repeats)
+    whole = best(lambda: profile_and_drift(grid, baseline, batch, strings, threads), repeats)
     counted = best(lambda: profile_rows(grid, batch, threads=threads), repeats)
     single = best(lambda: profile_rows(grid, batch, threads=1), repeats)
     coded = best(lambda: encode_strings(strings, threads), repeats)
@@ -113,12 +135,8 @@ def large_batch(grid: Grid, rows: int, threads: int, repeats: int) -> list[Line]
     name = f"{rows:,} rows x ({FLOATS} float64 + {STRINGS} string)"
     return [
         Line(f"floor: np.sort + dictionary_encode, one thread, {name}", base),
-        Line(
-            f"profile, strings encoded in it, {threads} threads",
-            counted + coded,
-            (counted + coded) / base,
-            "floor",
-        ),
+        Line(f"profile and drift, strings encoded in it, {threads} threads", whole, whole / base, "floor"),
+        Line(f"  of which encoding strings, {threads} threads", coded, coded / base, "floor"),
         Line(f"  of which counting, {threads} threads", counted, counted / base, "floor"),
         Line("  counting, one thread", single, single / base, "floor"),
         Line("profile of the labels of the same rows", labels, labels / base, "floor"),
@@ -171,7 +189,8 @@ def main() -> None:
     start = time.perf_counter()
     grid = build_grid(baseline)
     lines = [Line(f"grid of {BASELINE_ROWS:,} rows", time.perf_counter() - start)]
-    lines += large_batch(grid, options.rows, options.threads, options.repeats)
+    profile = profile_rows(grid, baseline) + profile_outcomes(grid, baseline.outcomes)
+    lines += large_batch(grid, profile, options.rows, options.threads, options.repeats)
     lines += small_batches(grid, options.repeats)
     lines += window(grid, options.repeats)
     print("\n".join(map(str, lines)))

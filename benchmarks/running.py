@@ -100,9 +100,9 @@ def rows(
     """Rows of the last hour; with `first`, ids that count from it."""
     generator = np.random.default_rng(seed)
     score = generator.beta(1, 3, count)
-    columns: dict[str, pa.Array] = {} if first is None else {
-        "id": pa.array([f"row-{first + position}" for position in range(count)])
-    }
+    columns: dict[str, pa.Array] = (
+        {} if first is None else {"id": pa.array([f"row-{first + position}" for position in range(count)])}
+    )
     columns["at"] = pa.array(time.time() - 1800 + np.sort(generator.uniform(0, 60, count)))
     columns["answer"] = pa.array(score > 0.5)
     columns["score"] = pa.array(score)

@@ -1,6 +1,6 @@
 """How long a scrape of 100,000 series waits while rows come in.
 
-    python -m benchmarks.scrape
+python -m benchmarks.scrape
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import uuid
 import numpy as np
 import requests
 
+from benchmarks.ingestion import encode_table
 from benchmarks.running import configuration, rows, running
 from exporter.formats import ARROW, JSON
-from benchmarks.ingestion import encode_table
 
 MODELS, SECONDS = 44, 15.0
 
 
 def many_models() -> str:
     """So many models of 60 columns that all of them together expose 100,000 series."""
-    one = configuration(max_series="20000", bins="{features: 60}", drift="{methods: [ks, js, psi, wasserstein, chi2]}")
+    one = configuration(
+        max_series="20000", bins="{features: 60}", drift="{methods: [ks, js, psi, wasserstein, chi2]}"
+    )
     block = one.split("  m:\n", 1)[1]
     return "models:\n" + "".join(f"  m{number}:\n{block}" for number in range(MODELS))
 
@@ -38,11 +40,11 @@ def scrape(url: str, stop: float, times: list[float], gzip: bool) -> None:
         time.sleep(0.05)
 
 
-def push(url: str, model: str, body: bytes, content_type: str, stop: float, count: list[int]) -> None:
+def push(url: str, body: bytes, content_type: str, stop: float, count: list[int]) -> None:
     session = requests.Session()
     while time.perf_counter() < stop:
         headers = {"Content-Type": content_type, "Idempotency-Key": uuid.uuid4().hex}
-        answer = session.post(f"{url}/api/v1/models/{model}/batches", data=body, headers=headers)
+        answer = session.post(f"{url}/api/v1/models/m0/batches", data=body, headers=headers)
         if answer.status_code == 202:
             count[0] += 1
         else:
@@ -56,7 +58,9 @@ def main() -> None:
         for number in range(MODELS):
             for path in ("baselines", "batches"):
                 requests.post(
-                    f"{exporter.url}/api/v1/models/m{number}/{path}", data=body, headers={"Content-Type": ARROW}
+                    f"{exporter.url}/api/v1/models/m{number}/{path}",
+                    data=body,
+                    headers={"Content-Type": ARROW},
                 ).raise_for_status()
         time.sleep(5)
         page = requests.get(f"{exporter.url}/metrics", headers={"Accept-Encoding": "identity"}).content
@@ -73,15 +77,19 @@ def main() -> None:
             threads = [threading.Thread(target=scrape, args=(exporter.url, stop, times, True))]
             if size:
                 sent = encode_table(rows(size, seed=1), content_type)
-                threads += [threading.Thread(target=push, args=(exporter.url, "m0", sent, content_type, stop, count))]
+                threads += [
+                    threading.Thread(target=push, args=(exporter.url, sent, content_type, stop, count))
+                ]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
             quantiles = 1e3 * np.quantile(times, (0.5, 0.99, 1.0))
+            print(f"while ingesting {name:<34} {count[0] * size / SECONDS:>9,.0f} rows/s")
             print(
-                f"while ingesting {name:<34} {count[0] * size / SECONDS:>9,.0f} rows/s   scrape p50 {quantiles[0]:6.1f} ms  "
-                f"p99 {quantiles[1]:6.1f} ms  max {quantiles[2]:6.1f} ms  (p99 {quantiles[1] / 50:.2f} of 50 ms)"
+                f"  scrape p50 {quantiles[0]:6.1f} ms  p99 {quantiles[1]:6.1f} ms  max {quantiles[2]:6.1f} ms  "
+                f"(p99 {quantiles[1] / 50:.2f} of 50 ms)",
+                flush=True,
             )
 
 
