@@ -51,7 +51,7 @@ def main() -> None:
         ).raise_for_status()
         done = 0
         print(
-            f"{FLOATS} float64 and {STRINGS} string columns, batches of {ROWS:,} rows over {HOURS} hourly buckets"
+            f"{FLOATS} float64 and {STRINGS} string columns, {ROWS:,}-row batches, {HOURS} hourly buckets"
         )
         for millions in options.millions:
             target = millions * 1_000_000 // ROWS

@@ -87,7 +87,7 @@ def main() -> None:
             quantiles = 1e3 * np.quantile(times, (0.5, 0.99, 1.0))
             print(f"while ingesting {name:<34} {count[0] * size / SECONDS:>9,.0f} rows/s")
             print(
-                f"  scrape p50 {quantiles[0]:6.1f} ms  p99 {quantiles[1]:6.1f} ms  max {quantiles[2]:6.1f} ms  "
+                f"  scrape p50 {quantiles[0]:5.1f} ms  p99 {quantiles[1]:5.1f} ms  max {quantiles[2]:5.1f} ms  "
                 f"(p99 {quantiles[1] / 50:.2f} of 50 ms)",
                 flush=True,
             )
