@@ -80,6 +80,10 @@ class Housekeeping:
                 oldest = min(watermarks)
                 before_day = int((oldest - lane.config.label_horizon) // SECONDS_PER_DAY)
                 lane.index.expire_days(before_day)
+            for state in lane.versions.values():
+                if state.watermark is not None:
+                    for series in state.series.values():
+                        series.expire(state.watermark - lane.retention_seconds)
             lane.index.expire_held(now - lane.config.label_horizon)
         if watermarks:
             self._store.expire(

@@ -60,6 +60,24 @@ def play(b: Bench, todo: list[Step]) -> None:
         getattr(b, what)(table, **options)
 
 
+def prepared(b: Bench, baseline: pa.Table, spare: pa.Table) -> list[str]:
+    """Ids of two baselines, of which the first is active."""
+    b.service.create_baseline("m", table=baseline)
+    b.service.create_baseline("m", table=spare, activate=False)
+    return [found["id"] for found in b.service.list_baselines("m")["baselines"]]
+
+
+def await_all(work: list[Future[None]], stop: threading.Event, others: list[Future[None]]) -> None:
+    """Wait for the work, then stop the others, whatever came of it."""
+    try:
+        for done in work:
+            done.result(60)
+    finally:
+        stop.set()
+    for done in others:
+        done.result(60)
+
+
 def outcome(b: Bench) -> dict[str, Any]:
     """What must not depend on who came first."""
     found: dict[str, Any] = {}
@@ -90,14 +108,9 @@ def test_eight_threads_count_what_one_counts(bench: Make, rows: Rows, seed: int)
     """Rows, labels and corrections of the same ids from eight threads count as they do in turn."""
     baseline, spare, table = rows(800, 10_000), rows(800, 20_000), rows(IDS)
     one, many = bench(), bench()
-    ids = []
-    for b in (one, many):
-        b.service.create_baseline("m", table=baseline)
-        b.service.create_baseline("m", table=spare, activate=False)
-        ids.append([found["id"] for found in b.service.list_baselines("m")["baselines"]])
+    ids = [prepared(b, baseline, spare) for b in (one, many)]
     threads = steps(table)
-    for todo in threads:
-        play(one, todo)
+    play(one, [step for todo in threads for step in todo])
     stop = threading.Event()
     barrier = threading.Barrier(10)
 
@@ -123,13 +136,7 @@ def test_eight_threads_count_what_one_counts(bench: Make, rows: Rows, seed: int)
     with ThreadPoolExecutor(10) as pool:
         extra = [pool.submit(activate), pool.submit(evaluate)]
         work = [pool.submit(worker, todo) for todo in threads]
-        try:
-            for done in work:
-                done.result(60)
-        finally:
-            stop.set()
-        for done in extra:
-            done.result(60)
+        await_all(work, stop, extra)
     one.service.activate_baseline("m", ids[0][0])
     expected = outcome(one)
     assert expected["a"][:2] == expected["b"][:2] == (IDS, IDS)
@@ -344,14 +351,7 @@ def test_the_gate_is_shared_or_exclusive() -> None:
 
     with ThreadPoolExecutor(6) as pool:
         sharers = [pool.submit(share) for _ in range(4)]
-        closers = [pool.submit(close) for _ in range(2)]
-        try:
-            for done in closers:
-                done.result(20)
-        finally:
-            stop.set()
-        for done in sharers:
-            done.result(20)
+        await_all([pool.submit(close) for _ in range(2)], stop, sharers)
     assert alone[0] == 40
     assert most[0] > 1
 
