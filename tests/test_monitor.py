@@ -508,3 +508,13 @@ def test_profiles_are_pushed_to_a_running_exporter(
             client.push_profile("flights", other.profile(frame), version="v1")
         with pytest.raises(ValueError, match="event_time"):
             client.push_profile("flights", file, version="v1", event_time=now)
+
+
+def test_a_monitor_without_features_checks_performance_only() -> None:
+    """Without features there is performance; asking for drift says that no column is known."""
+    y_true, y_pred, _ = binary()
+    monitor = ModelMonitor("m").set_baseline(y_true, y_pred)
+    assert monitor.check_performance(y_true, y_pred)["accuracy"].drop == 0
+    drift = monitor.detect_drift(features(2))
+    assert drift.columns == {}
+    assert drift.detected_columns == []

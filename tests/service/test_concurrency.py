@@ -364,3 +364,33 @@ def test_the_gate_opens_after_an_error() -> None:
             raise ArithmeticError
     with gate.exclusive():
         pass
+
+
+def test_forgetting_while_rows_come_leaves_one_truth(bench: Make, rows: Rows) -> None:
+    """Pushes, labels and deletions at once: what is in memory is what a restart finds."""
+    b = bench()
+    tables = [rows(60, 100 * number) for number in range(24)]
+
+    def take(number: int) -> None:
+        version = VERSIONS[number % 2]
+        b.push(tables[number], version=version)
+        b.label(labels_of(tables[number]))
+        if number == 9:
+            b.service.delete_data("m")
+        elif number == 18 and "a" in b.service.show_model("m")["versions"]:
+            b.service.delete_version("m", "a")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(take, range(len(tables))))
+    b.push(rows(600, 90_000), version="b")
+    found = []
+    for _ in range(2):
+        b.service.evaluate("m")
+        model = b.service.show_model("m")
+        results = b.service.performance("m", window="6h")["results"]
+        values = [(result["version"], result["rows"], result["labeled_rows"]) for result in results]
+        versions = {name: (state["rows"], state["labels"]) for name, state in model["versions"].items()}
+        found.append((values, versions, model["pending_predictions"]))
+        b.restart()
+    assert found[0] == found[1]
+    assert all(rows_in == found[0][1][version][0] for version, rows_in, _ in found[0][0])
