@@ -76,6 +76,8 @@ class Publisher:
 
     def _render(self, lane: Lane) -> None:
         now = self._clock.time()
+        if lane.grid is None:  # whatever comes after data were deleted is a new generation
+            self._first_seen = {key: at for key, at in self._first_seen.items() if key[0] != lane.name}
         with lane.lock:
             samples = list(self._samples(lane, now))
         with self._rendering:

@@ -101,6 +101,24 @@ def test_bins_are_shown_at_zero_until_they_are_warm(bench: Make, rows: Rows) -> 
     assert sum(of(tick(b), "ml_column_rows_total", column="distance")) == 300
 
 
+def test_bins_warm_up_again_after_data_were_deleted(bench: Make, rows: Rows) -> None:
+    """A grid that comes back after a deletion is a new generation: it starts at 0."""
+    b = bench(counter_warmup="60s")
+    made = b.service.create_baseline("m", table=rows(600)).body
+    data = b.service.baseline_artifact("m", made["id"])
+    b.push(rows(300, 1000))
+    evaluated(b)
+    b.clock.advance(61)
+    assert sum(of(tick(b), "ml_column_rows_total", column="distance")) == 300
+    b.service.delete_data("m")
+    assert of(page(b), "ml_column_rows_total") == []
+    b.service.create_baseline("m", artifact=data)
+    b.push(rows(100, 5000))
+    assert set(of(evaluated(b), "ml_column_rows_total")) == {0.0}
+    b.clock.advance(61)
+    assert sum(of(tick(b), "ml_column_rows_total", column="distance")) == 100
+
+
 @pytest.mark.parametrize("first_rows", [False, True])
 def test_counters_never_go_down_over_a_restart(bench: Make, rows: Rows, first_rows: bool) -> None:
     """Every counter starts again where it was, warm bins too, whatever made the grid."""
