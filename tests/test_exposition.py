@@ -253,16 +253,16 @@ def test_label_texts_of_series_that_are_gone_are_forgotten():
 def test_own_metrics_are_exposed_with_histograms():
     """What prometheus_client counts of the exporter itself stands in the same snapshot."""
     own = [
-        ("ml_exporter_commit_seconds", OwnSample("ml_exporter_commit_seconds_bucket", {"le": "0.1"}, 1)),
-        ("ml_exporter_commit_seconds", OwnSample("ml_exporter_commit_seconds_bucket", {"le": "+Inf"}, 2)),
-        ("ml_exporter_commit_seconds", OwnSample("ml_exporter_commit_seconds_count", {}, 2)),
-        ("ml_exporter_commit_seconds", OwnSample("ml_exporter_commit_seconds_sum", {}, 0.3)),
+        ("ml_exporter_render_seconds", OwnSample("ml_exporter_render_seconds_bucket", {"le": "0.1"}, 1)),
+        ("ml_exporter_render_seconds", OwnSample("ml_exporter_render_seconds_bucket", {"le": "+Inf"}, 2)),
+        ("ml_exporter_render_seconds", OwnSample("ml_exporter_render_seconds_count", {}, 2)),
+        ("ml_exporter_render_seconds", OwnSample("ml_exporter_render_seconds_sum", {}, 0.3)),
     ]
     own.append(("ml_exporter_store_bytes", OwnSample("ml_exporter_store_bytes", {}, math.nan)))
     own.append(("python_gc_objects", OwnSample("python_gc_objects", {}, 1)))
     found = read_back(snapshot([], own=own))
     assert not {"ml_exporter_store_bytes", "python_gc_objects"} & {name for name, _ in found}
-    assert found["ml_exporter_commit_seconds_bucket", (("le", "+Inf"),)] == 2
+    assert found["ml_exporter_render_seconds_bucket", (("le", "+Inf"),)] == 2
     assert found["ml_exporter_snapshot_timestamp_seconds", ()] == 1000
 
 
