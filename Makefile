@@ -21,8 +21,11 @@ help: ## List the targets
 demo: $(VENV)/.demo ## Watch a delay classifier over a year of flights (ARGS="--days 30" ...)
 	@$(BIN)/ml-exporter demo $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests; installs Prometheus, Alertmanager and Chromium where it may
+test: $(VENV)/.dev ## Lint, then run all tests; installs Prometheus, Alertmanager and Chromium where it may
 	@tools/install-programs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## Look for mistakes in under two minutes: ruff, mypy, fast tests

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -14,10 +14,19 @@ import pandas as pd
 import pyarrow as pa
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
-from sklearn.utils.multiclass import type_of_target
 
+from exporter.arrays import (
+    SCORE,
+    Table,
+    as_array,
+    as_table,
+    check_width,
+    distinct_values,
+    infer_task,
+    score_columns,
+)
 from exporter.baseline import build, grid_of, read_artifact, resolved_schema, write_artifact
-from exporter.batch import Batch, canonical_text, validate_batch
+from exporter.batch import Batch, validate_batch
 from exporter.catalog import DRIFT_METHODS, FAMILIES, PERFORMANCE_METRICS
 from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
 from exporter.evaluation import Settings, measure_drift, measure_performance, reference_performance
@@ -25,17 +34,14 @@ from exporter.families import evaluation_samples
 from exporter.profilefile import write_profiles
 from exporter.profiles import Grid, Profile, encode, profile_outcomes, profile_rows
 from exporter.results import DriftReport, Evaluation, PerformanceResults, Window
-from exporter.schema import Column, Schema, ScoreKind, Task
+from exporter.schema import Schema, ScoreKind, Task
 from exporter.windows import bucket_starts
 
-PREDICTION, LABEL, SCORE = "prediction", "label", "score"
+PREDICTION, LABEL = "prediction", "label"
 BATCH_WINDOW = Window("batch", 0.0)
 """The window of a monitor is what was given to one call."""
 
 _TASKS = (Task.BINARY, Task.MULTICLASS, Task.REGRESSION)
-
-Table: TypeAlias = Any
-"""A DataFrame, an Arrow table, a mapping of columns or a 2-D array; n rows."""
 
 
 class ModelMonitor:
@@ -136,19 +142,19 @@ class ModelMonitor:
             The task cannot be read off the labels.
         """
         truth = np.asarray(y_true)
-        classes = _distinct(truth)
+        classes = distinct_values(truth)
         if not classes:
             raise UnusableBatchError("a baseline needs at least one labelled row, y_true is empty")
         task = self._task or infer_task(truth)
         positive = self._positive_label
         if task is Task.BINARY and positive is None:
-            positive = max((*classes, *_distinct(np.asarray(y_pred))))
+            positive = max((*classes, *distinct_values(np.asarray(y_pred))))
         schema = Schema(
             model=self.model_name,
             task=task,
             prediction=PREDICTION,
             label=LABEL,
-            score=None if y_score is None else _score_columns(task, classes, y_score),
+            score=None if y_score is None else score_columns(task, classes, y_score),
             score_kind=self.score_kind,
             positive_label=positive,
         )
@@ -236,7 +242,7 @@ class ModelMonitor:
         Columns `prediction`, `score` and `label` are counted where the frame has them.
         """
         grid, _, schema = self._ready()
-        batch = self._validate(_as_table(frame, schema.features), schema, outcomes_optional=True)
+        batch = self._validate(as_table(frame, schema.features), schema, outcomes_optional=True)
         profile = profile_rows(grid, batch, threads=2 if batch.rows >= 50_000 else 1)
         if batch.outcomes.label is not None:
             profile = profile.merge(profile_outcomes(grid, batch.outcomes))
@@ -254,7 +260,7 @@ class ModelMonitor:
         """
         grid, _, schema = self._ready()
         timed = replace(schema, timestamp=timestamp)
-        batch = self._validate(_as_table(frame, schema.features), timed, outcomes_optional=True)
+        batch = self._validate(as_table(frame, schema.features), timed, outcomes_optional=True)
         starts = bucket_starts(batch.event_time, resolution)
         buckets = []
         for start in np.unique(starts):
@@ -372,24 +378,24 @@ class ModelMonitor:
     def _table(schema: Schema, features: Table | None, *, y_pred: Any, y_true: Any, y_score: Any) -> pa.Table:
         columns: dict[str, pa.Array] = {}
         if features is not None:
-            table = _as_table(features, None)
+            table = as_table(features, None)
             columns = {name: table[name] for name in table.column_names}
         clash = schema.reserved & columns.keys()
         if clash:
             raise UnusableBatchError(
                 f"features must not be called {', '.join(sorted(clash))}: these names are taken"
             )
-        columns[PREDICTION] = _array(y_pred)
-        columns[LABEL] = _array(y_true)
+        columns[PREDICTION] = as_array(y_pred)
+        columns[LABEL] = as_array(y_true)
         if y_score is not None and isinstance(schema.score, str):
             values = np.asarray(y_score, dtype=np.float64)
             if values.ndim > 1:
-                _check_width(values, 2)
+                check_width(values, 2)
                 values = values[:, 1]
             columns[SCORE] = pa.array(np.ascontiguousarray(values))
         elif y_score is not None and schema.score is not None:
             values = np.asarray(y_score, dtype=np.float64)
-            _check_width(values, len(schema.score))
+            check_width(values, len(schema.score))
             for position, (_, column) in enumerate(schema.score):
                 columns[column] = pa.array(np.ascontiguousarray(values[:, position]))
         lengths = {name: len(column) for name, column in columns.items()}
@@ -398,81 +404,10 @@ class ModelMonitor:
         return pa.table(columns)
 
 
-def infer_task(y_true: np.ndarray) -> Task:
-    """Binary, multiclass or regression, as scikit-learn's `type_of_target` reads the labels."""
-    kind = "not a list"
-    if y_true.ndim == 1 or y_true.shape[1:] == (1,):
-        kind = type_of_target(np.array(_distinct(y_true)))
-    if kind.startswith("continuous"):
-        return Task.REGRESSION
-    if kind == "binary":
-        return Task.BINARY
-    if kind == "multiclass":
-        return Task.MULTICLASS
-    raise ConfigurationError(f"no task is known for labels of type {kind!r}; pass task= explicitly")
-
-
-def _distinct(values: np.ndarray) -> list[Any]:
-    """The different values that are not missing, as Python has them."""
-    return list(pd.Series(values.ravel()).dropna().infer_objects().unique().tolist())
-
-
 def _check_known(setting: str, given: Iterable[str], known: Iterable[str]) -> None:
     unknown = [str(name) for name in given if name not in known]
     if unknown:
         raise ConfigurationError(f"unknown {setting} {', '.join(unknown)}; known are {', '.join(known)}")
-
-
-def _score_columns(task: Task, classes: list[Any], y_score: Any) -> str | tuple[tuple[str, str], ...]:
-    """The score column of a binary task, or (class, column) pairs in sorted order of the classes."""
-    if task is Task.BINARY:
-        return SCORE
-    if task is not Task.MULTICLASS:
-        raise UnusableBatchError(f"a {task} has no scores; leave y_score out")
-    _check_width(np.asarray(y_score), len(classes))
-    return tuple((text, f"{SCORE}_{text}") for text in _class_texts(classes))
-
-
-def _class_texts(classes: list[Any]) -> list[str]:
-    return [str(text) for text in canonical_text(pa.array(sorted(classes))).to_pylist()]
-
-
-def _check_width(values: np.ndarray, classes: int) -> None:
-    """Raise UnusableBatchError unless there is one score a class."""
-    if values.ndim != 2 or values.shape[1] != classes:
-        raise UnusableBatchError(
-            f"y_score needs one column for each of {classes} classes, got an array of shape {values.shape}"
-        )
-
-
-def _array(values: Any) -> pa.Array:
-    if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return values
-    return pa.Array.from_pandas(pd.Series(np.asarray(values).ravel()))
-
-
-def _as_table(features: Table, columns: Iterable[Column] | None) -> pa.Table:
-    if isinstance(features, pa.Table):
-        return features
-    if isinstance(features, pd.DataFrame):
-        return pa.Table.from_pandas(features.rename(columns=str), preserve_index=False)
-    if isinstance(features, dict):
-        return pa.table({str(name): _array(values) for name, values in features.items()})
-    matrix = np.asarray(features)
-    if matrix.ndim == 1:
-        matrix = matrix[:, np.newaxis]
-    if matrix.ndim != 2:
-        raise UnusableBatchError(
-            f"features are a table with rows and columns, got an array of {matrix.ndim} dimensions"
-        )
-    names = (
-        [column.name for column in columns]
-        if columns
-        else [f"x{position}" for position in range(matrix.shape[1])]
-    )
-    if len(names) != matrix.shape[1]:
-        raise UnusableBatchError(f"the baseline has {len(names)} features, got {matrix.shape[1]}")
-    return pa.table({name: _array(matrix[:, position]) for position, name in enumerate(names)})
 
 
 def _same_part(measure: str, parts: dict[str, Any]) -> bool:
@@ -504,4 +439,4 @@ class _MonitorCollector(Collector):
         yield from families.values()
 
 
-__all__ = ["ModelMonitor", "infer_task"]
+__all__ = ["ModelMonitor"]

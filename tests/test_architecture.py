@@ -22,7 +22,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("windows", "baseline", "evaluation"),
     ("store",),
     ("exposition", "families"),
-    ("monitor", "quality", "reference"),
+    ("arrays", "monitor", "quality", "reference"),
     ("service",),
     ("client", "push"),
     ("web",),

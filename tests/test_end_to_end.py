@@ -72,7 +72,10 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 @pytest.mark.prometheus
 def test_prometheus_reads_back_what_was_pushed(
-    running_exporter: Run, requires_program: Callable[[str], Path], free_port: Callable[[], int], tmp_path: Path
+    running_exporter: Run,
+    requires_program: Callable[[str], Path],
+    free_port: Callable[[], int],
+    tmp_path: Path,
 ) -> None:
     """Rows pushed by HTTP come back from a real Prometheus as performance, drift, quality and counters."""
     program = requires_program("prometheus")
@@ -111,7 +114,7 @@ def test_prometheus_reads_back_what_was_pushed(
 
 
 def test_nothing_acknowledged_is_lost_and_nothing_counts_twice(running_exporter: Run) -> None:
-    """Killed at random moments while eight threads push, the exporter has every acknowledged batch exactly once."""
+    """Killed at random moments while eight threads push, the exporter has every batch exactly once."""
     exporter = running_exporter(CONFIGURATION)
     client = Client(exporter.url)
     baseline = frame(1000, seed=1)
@@ -199,9 +202,11 @@ def test_promtool_has_no_complaint(running_exporter: Run, requires_program: Call
     client.push("flights", rows)
     client.push_labels("flights", labels(rows, wrong=50))
     text = wait_until(
-        lambda: (page := requests.get(f"{exporter.url}/metrics", timeout=10).content)
-        and b"ml_performance{" in page
-        and page
+        lambda: (
+            (page := requests.get(f"{exporter.url}/metrics", timeout=10).content)
+            and b"ml_performance{" in page
+            and page
+        )
     )
     checked = subprocess.run([str(program), "check", "metrics"], input=text, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

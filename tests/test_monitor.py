@@ -19,7 +19,7 @@ from exporter import Client, ModelMonitor
 from exporter.catalog import FAMILIES
 from exporter.client import OutdatedError
 from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
-from exporter.monitor import infer_task
+from exporter.arrays import infer_task
 from exporter.profilefile import PROFILE_TYPE, grid_id_of
 from exporter.profiles import Profile
 

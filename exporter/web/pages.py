@@ -21,9 +21,9 @@ _STYLE = """
 body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; }
 h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
 table { border-collapse: collapse; width: 100%; margin: 1.5rem 0; }
-th, td { text-align: left; padding: .5rem .75rem; vertical-align: top; overflow-wrap: anywhere;
+th, td { text-align: left; padding: .5rem .75rem; vertical-align: top; overflow-wrap: break-word;
   border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
-th { font-weight: 600; }
+th { font-weight: 600; white-space: nowrap; }
 code { font-size: .9em; }
 .quiet { opacity: .7; }
 .scroll { overflow-x: auto; }
