@@ -75,17 +75,17 @@ class Housekeeping:
     def expire(self, lane: Lane, now: float) -> None:
         """Drop what nobody can ask for any more, and merge small rows of the store."""
         with lane.lock:
-            watermarks = [state.watermark for state in lane.versions.values() if state.watermark is not None]
-            if watermarks:
-                oldest = min(watermarks)
+            ages = {name: lane.age_of(state, now) for name, state in lane.versions.items()}
+            oldest = min((age for age in ages.values() if age is not None), default=None)
+            for name, age in ages.items():
+                if age is not None:
+                    for series in lane.versions[name].series.values():
+                        series.expire(age - lane.retention_seconds)
+            if oldest is not None:
                 before_day = int((oldest - lane.config.label_horizon) // SECONDS_PER_DAY)
                 lane.index.expire_days(before_day)
-            for state in lane.versions.values():
-                if state.watermark is not None:
-                    for series in state.series.values():
-                        series.expire(state.watermark - lane.retention_seconds)
             lane.index.expire_held(now - lane.config.label_horizon)
-        if watermarks:
+        if oldest is not None:
             self._store.expire(
                 lane.name,
                 before_bucket=int(oldest - lane.retention_seconds),

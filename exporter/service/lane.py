@@ -104,6 +104,17 @@ class Lane:
         longest = max(window.seconds for window in self.config.windows)
         return max(longest, self.config.lateness) + self.config.label_horizon
 
+    def age_of(self, version: VersionState, now: float) -> float | None:
+        """The event time from which a version's data are as old as they are kept.
+
+        That is its watermark; a version that has been silent for longer than `stale_after` ages with the clock,
+        so that one that was taken out of service does not keep its data, and others', for ever.
+        """
+        if version.watermark is None:
+            return None
+        silent = now - self.state.get(("last_batch", version.name), now)
+        return version.watermark + max(0.0, silent - self.config.stale_after)
+
     def version(self, name: str) -> VersionState:
         return self.versions.setdefault(name, VersionState(name))
 

@@ -207,3 +207,19 @@ def test_the_label_watermark_follows_the_configured_coverage(bench: Make, rows: 
     assert label_watermark(coverage, "auto", horizon_start=0) is not None
     b.label(labels_of(newer))
     assert b.evaluated(window="1h")["performance_window"]["end"] >= NOW - 600
+
+
+def test_a_silent_version_keeps_nothing_for_ever(bench: Make, rows: Rows) -> None:
+    """A version that was taken out of service ages with the clock, and does not keep the others' old data."""
+    b = bench(label_horizon="2d", stale_after="1d", segments=[])
+    b.service.create_baseline("m", table=rows(600, 100_000))
+    b.push(rows(100), version="retired")
+    for day in range(1, 7):
+        b.clock.advance(DAY)
+        b.push(rows(100, 1000 * day, start=NOW - HOUR + day * DAY), version="current")
+    clean(b)
+    lane = b.service._lanes["m"]
+    assert not lane.versions["retired"].whole.coverage()
+    assert lane.index.pending <= 400
+    assert stored(b, "predictions") <= 5
+    assert b.service.show_model("m")["versions"]["retired"]["rows"] == 100
