@@ -16,10 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from sklearn import metrics as oracle
 
 from exporter import Client, ModelMonitor
+from exporter.arrays import infer_task
 from exporter.catalog import FAMILIES
 from exporter.client import OutdatedError
 from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
-from exporter.arrays import infer_task
 from exporter.profilefile import PROFILE_TYPE, grid_id_of
 from exporter.profiles import Profile
 
