@@ -5,6 +5,7 @@ What is ours on top of cheroot (`docs/adr/0008-http-server.md` has the measureme
 - a connection gets a thread only once bytes have come, so idle ones cost nothing;
 - the TLS handshake happens in that thread, not in the one that accepts;
 - headers, bodies and responses have deadlines for the whole, not for each packet;
+- only some threads wait for slow clients at once, so that there is always one for a scrape;
 - ``100 Continue`` is sent when the body is first read, so refusing one costs no transfer;
 - a response that leaves a body unread closes the connection after a short drain, so the client sees it;
 - errors of the protocol have the one error shape.
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from cheroot import wsgi
@@ -29,6 +31,7 @@ from cheroot.ssl import Adapter
 from exporter.errors import ExporterError
 from exporter.web.answers import error_body
 from exporter.web.limits import WebLimits
+from exporter.web.patience import Patience
 from exporter.web.streams import ChunkedBody, SizedBody, SocketReader, SocketWriter
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,8 @@ logger = logging.getLogger(__name__)
 _DRAIN_BYTES = 64 * 1024
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 256 * 1024 * 1024
+_PROMPT_THREADS = 8
+"""Threads that neither take in bodies nor wait for slow clients: those for scrapes."""
 _ONCE = (
     b"Host",
     b"Content-Length",
@@ -128,7 +133,7 @@ class _Request(HTTPRequest):
 
     def parse_request(self) -> None:
         self.header_reader = self._read_headers
-        self.conn.rfile.deadline = time.monotonic() + self.server.limits.header_seconds
+        self.conn.rfile.allow(self.server.limits.header_seconds, self.server.patience)
         super().parse_request()
 
     def _read_headers(self, rfile: Any, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
@@ -143,7 +148,7 @@ class _Request(HTTPRequest):
 
     def respond(self) -> None:
         reader = self.conn.rfile
-        reader.deadline = time.monotonic() + self.server.limits.body_seconds
+        reader.allow(self.server.limits.body_seconds)
         if self.chunked_read:
             self.rfile = ChunkedBody(reader, self._continue)
         else:
@@ -188,7 +193,7 @@ class _Request(HTTPRequest):
         """Whether the rest of the body was small and is read away, so that the connection can stay."""
         if isinstance(body, ChunkedBody) or body.left > _DRAIN_BYTES:
             return False
-        self.conn.rfile.deadline = time.monotonic() + _LINGER_SECONDS
+        self.conn.rfile.allow(_LINGER_SECONDS, self.server.patience)
         try:
             while body.read():
                 pass
@@ -220,7 +225,9 @@ class _Connection(HTTPConnection):
 
         def stream(sock: socket.socket, mode: str, size: int) -> SocketReader | SocketWriter:
             del size
-            return SocketReader(sock) if mode == "rb" else SocketWriter(sock, server.limits.response_seconds)
+            if mode == "rb":
+                return SocketReader(sock)
+            return SocketWriter(sock, server.limits.response_seconds, server.patience)
 
         super().__init__(server, sock, stream)
 
@@ -238,11 +245,15 @@ class _Connection(HTTPConnection):
         self.socket.close()
 
     def _discard(self) -> None:
-        deadline = time.monotonic() + _LINGER_SECONDS
+        since = time.monotonic()
         received = 0
-        while received < _LINGER_BYTES and (remaining := deadline - time.monotonic()) > 0:
-            self.socket.settimeout(remaining)
-            data = self.socket.recv(65536)
+        while received < _LINGER_BYTES:
+            data = self.server.patience.wait(
+                self.socket,
+                partial(self.socket.recv, 65536),
+                since=since,
+                deadline=since + _LINGER_SECONDS,
+            )
             if not data:
                 return
             received += len(data)
@@ -264,6 +275,7 @@ class _Server(wsgi.Server):
             timeout=math.ceil(limits.idle_seconds),
         )
         self.limits = limits
+        self.patience = Patience(max(1, limits.threads - limits.ingestions - _PROMPT_THREADS))
         self.max_request_header_size = limits.header_bytes
         self.ssl_adapter = tls
 

@@ -12,11 +12,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from cheroot.errors import FatalSSLAlert
 
 from exporter.errors import TooLargeError, UnreadableError
+from exporter.web.patience import Patience
 
 RECEIVE_BYTES = 256 * 1024
 _LINE_BYTES = 8192
@@ -25,15 +27,22 @@ _UNREAD = "the client did not read its response in time"
 
 
 class SocketReader:
-    """Buffered reads from a socket until `deadline` (monotonic seconds)."""
+    """Buffered reads from a socket, for as long as :meth:`allow` says."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._patience: Patience | None = None
         self._buffer = b""
         self._position = 0
         self.bytes_read = 0
         self.closed = False
-        self.deadline = time.monotonic()
+        self._since = self._deadline = time.monotonic()
+
+    def allow(self, seconds: float, patience: Patience | None = None) -> None:
+        """Read for up to `seconds` from now on; without `patience` the caller bounds how many do so."""
+        self._since = time.monotonic()
+        self._deadline = self._since + seconds
+        self._patience = patience
 
     def has_data(self) -> bool:
         """Whether bytes are at hand that a selector on the socket does not see."""
@@ -69,12 +78,8 @@ class SocketReader:
         self.closed = True
 
     def _receive(self, size: int) -> bytes:
-        remaining = self.deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("timed out")
-        self._socket.settimeout(remaining)
         try:
-            data = self._socket.recv(size)
+            data = self._waited_for(lambda: self._socket.recv(size))
         except TimeoutError:
             raise TimeoutError("timed out") from None
         except ssl.SSLError as error:
@@ -82,13 +87,23 @@ class SocketReader:
         self.bytes_read += len(data)
         return data
 
+    def _waited_for(self, operation: Callable[[], bytes]) -> bytes:
+        if self._patience is not None:
+            return self._patience.wait(self._socket, operation, since=self._since, deadline=self._deadline)
+        remaining = self._deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(remaining)
+        return operation()
+
 
 class SocketWriter:
     """Unbuffered writes to a socket, each whole write within `seconds`."""
 
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
+    def __init__(self, sock: socket.socket, seconds: float, patience: Patience) -> None:
         self._socket = sock
         self._seconds = seconds
+        self._patience = patience
         self._held: bytes | None = None
         self.bytes_written = 0
 
@@ -112,15 +127,16 @@ class SocketWriter:
         return len(data)
 
     def _send(self, data: bytes) -> None:
-        deadline = time.monotonic() + self._seconds
+        since = time.monotonic()
         view = memoryview(data)
         while view:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise ConnectionAbortedError(errno.ECONNABORTED, _UNREAD)
-            self._socket.settimeout(remaining)
             try:
-                sent = self._socket.send(view)
+                sent = self._patience.wait(
+                    self._socket,
+                    partial(self._socket.send, view),
+                    since=since,
+                    deadline=since + self._seconds,
+                )
             except TimeoutError:
                 raise ConnectionAbortedError(errno.ECONNABORTED, _UNREAD) from None
             except ssl.SSLError as error:
