@@ -47,6 +47,10 @@ class Method:
     def defined_for(self, kind: Kind) -> bool:
         return kind.value in self.entry.kinds
 
+    def unobstructed(self, baseline: ColumnView) -> bool:
+        """Whether this baseline gives the method what it needs, whatever the window will hold."""
+        return not (self.needs_scale and baseline.n > 0 and not _varies(baseline))
+
     def minimum_effect(self, baseline_rows: int, current_rows: int) -> float:
         """Smallest statistic that may count as drift, in the method's unit, at these sample sizes."""
         return self.scaled_effect(self.entry.minimum_effect or 0.0, baseline_rows, current_rows)

@@ -60,8 +60,11 @@ def drift_verdicts(
     baseline, current : mappings of column name to column view
         On one grid. A column that the baseline lacks has the reason `no_baseline`.
     methods : "auto" or sequence of names
-        The first one that is defined for a column's kind decides, the others inform. `auto`: ks for numeric
-        and datetime, js for categorical and boolean columns. `missing` is always tested and decides too.
+        The first one that the baseline's column allows decides, the others inform: it is defined for the kind,
+        and has a unit (Wasserstein has none where the baseline does not vary). That depends on the baseline
+        alone, so the choice does not change the promised rate. Where the baseline allows none of the list,
+        and for `auto`: ks for numeric and datetime, js for categorical and boolean columns. `missing` is always
+        tested and decides too.
     alpha : float
         In (0, 1): the share of evaluations with any false verdict when nothing drifts (`bh`, `bonferroni`).
     minimum_effect : "auto", number or mapping of method to number
@@ -129,7 +132,9 @@ def _candidate(
     names = _methods_for(current, methods)
     if not names:
         return None
-    candidate = _Candidate(name, current.grid.role.value, names[0])
+    deciding = _deciding(names, baseline)
+    names = list(dict.fromkeys((*names, deciding)))
+    candidate = _Candidate(name, current.grid.role.value, deciding)
     for method in dict.fromkeys((*names, MISSING)):
         test = drift_test(method, baseline, current, minimum_rows=minimum_rows)
         if isinstance(test, Undefined) or baseline is None:
@@ -140,7 +145,7 @@ def _candidate(
         candidate.effects[method] = _effect(method, minimum_effect, baseline, current)
     candidate.family = [
         method
-        for method in dict.fromkeys((names[0], MISSING))
+        for method in dict.fromkeys((deciding, MISSING))
         if method in candidate.tests
         and not (method == MISSING and isinstance(candidate.tests[method].null, PointNull))
     ]
@@ -153,6 +158,14 @@ def _methods_for(column: ColumnView, methods: Methods) -> list[str]:
         automatic = automatic_method(kind)
         return [automatic] if automatic else []
     return [name for name in methods if METHODS[name].defined_for(kind)]
+
+
+def _deciding(names: Sequence[str], baseline: ColumnView | None) -> str:
+    """The first method that the baseline allows; the automatic one where it allows none of them."""
+    if baseline is None:
+        return names[0]
+    allowed = (name for name in names if METHODS[name].unobstructed(baseline))
+    return next(allowed, automatic_method(baseline.grid.kind) or names[0])
 
 
 def _effect(method: str, minimum_effect: MinimumEffect, baseline: ColumnView, current: ColumnView) -> float:

@@ -110,11 +110,10 @@ def test_a_column_without_any_value_left_is_drift(numeric_pair):
     [
         (np.arange(50.0), np.arange(200.0), "auto", "insufficient_rows"),
         (np.arange(200.0), np.arange(20.0), "auto", "insufficient_rows"),
-        (np.ones(200), np.arange(200.0), ["wasserstein"], "constant"),
     ],
 )
 def test_what_cannot_be_tested_has_a_reason(numeric_pair, baseline, current, methods, reason):
-    """Too few rows and no scale are reasons, not verdicts."""
+    """Too few rows are a reason, not a verdict."""
     verdict = _verdicts({"x": numeric_pair(baseline, current)}, methods=methods, minimum_rows=100)["x"]
     assert verdict.detected is None
     assert verdict.reason == reason
@@ -146,6 +145,30 @@ def test_a_constant_column_that_varies_now_is_drift(numeric_pair, categorical_pa
         }
     )
     assert report.detected_columns == ["woke", "froze", "text_woke", "text_froze"]
+
+
+@pytest.mark.parametrize("methods", [["wasserstein", "ks"], ["wasserstein", "psi", "ks"], ["wasserstein"]])
+def test_a_method_that_the_baseline_does_not_allow_leaves_the_verdict_to_the_next(numeric_pair, methods):
+    """Wasserstein has no unit on a constant baseline: the next method, or else the automatic one, decides."""
+    rng = np.random.default_rng(0)
+    pairs = {
+        "woke": numeric_pair(np.ones(300), rng.normal(size=300)),
+        "still": numeric_pair(np.ones(300), np.ones(300)),
+        "calm": numeric_pair(rng.normal(size=300), rng.normal(size=300)),
+    }
+    report = _verdicts(pairs, methods=methods)
+    assert report.detected_columns == ["woke"]
+    assert report["woke"].method == (*methods, "ks")[1]
+    assert report["woke"].undefined["wasserstein"].reason == "constant"
+    assert report["still"].detected is False
+    assert report["calm"].method == "wasserstein"
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"missing"}))
+def test_a_constant_column_that_varies_now_is_drift_by_every_method(numeric_pair, method):
+    """Whatever single method is configured, a column that wakes up alarms."""
+    current = np.random.default_rng(0).normal(size=1000)
+    assert _verdicts({"x": numeric_pair(np.zeros(1000), current)}, methods=[method])["x"].detected
 
 
 def test_predictions_and_labels_are_a_family_of_their_own(numeric_pair):
