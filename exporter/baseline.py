@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,15 +90,30 @@ def _pick(labels: Codes | None, positions: NDArray[np.intp]) -> Codes | None:
     return labels.take(positions) if hasattr(labels, "take") else labels[positions]
 
 
-def write_artifact(header: Mapping[str, Any], grid: bytes, profile: bytes) -> bytes:
-    """A baseline as one file: magic, SHA-256 of the rest, header length, JSON header, grid, profile."""
-    head = orjson.dumps({**header, "grid_bytes": len(grid), "profile_bytes": len(profile)})
-    rest = len(head).to_bytes(4, "big") + head + grid + profile
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A baseline in a file: what is said of it, its grid, its profile, and the buckets that add up to it."""
+
+    header: Mapping[str, Any]
+    grid: Grid
+    profile: Profile
+    buckets: tuple[tuple[int, bytes], ...]
+
+
+def write_artifact(
+    header: Mapping[str, Any], grid: bytes, profile: bytes, buckets: Sequence[tuple[int, bytes]] = ()
+) -> bytes:
+    """A baseline as one file: magic, SHA-256 of the rest, length of the header, header, grid, profile, buckets."""
+    sizes = [[start, len(data)] for start, data in buckets]
+    head = orjson.dumps(
+        {**header, "grid_bytes": len(grid), "profile_bytes": len(profile), "bucket_bytes": sizes}
+    )
+    rest = len(head).to_bytes(4, "big") + head + grid + profile + b"".join(data for _, data in buckets)
     return _MAGIC + hashlib.sha256(rest).digest() + rest
 
 
-def read_artifact(data: bytes) -> tuple[dict[str, Any], Grid, Profile]:
-    """The header, grid and profile of an artifact.
+def read_artifact(data: bytes) -> Artifact:
+    """Read what :func:`write_artifact` wrote.
 
     Raises
     ------
@@ -114,13 +129,21 @@ def read_artifact(data: bytes) -> tuple[dict[str, Any], Grid, Profile]:
     size = int.from_bytes(rest[:4], "big")
     try:
         header = orjson.loads(rest[4 : 4 + size])
-        grid_bytes, profile_bytes = int(header["grid_bytes"]), int(header["profile_bytes"])
+        sizes = [int(header["grid_bytes"]), int(header["profile_bytes"])]
+        starts = [int(bucket) for bucket, _ in header["bucket_bytes"]]
+        sizes += [int(length) for _, length in header["bucket_bytes"]]
     except (ValueError, TypeError, KeyError) as error:
         raise UnreadableError("the baseline artifact's header cannot be read") from error
-    if min(grid_bytes, profile_bytes) < 0 or 4 + size + grid_bytes + profile_bytes != len(rest):
+    if min(sizes) < 0 or len(starts) > MAX_BASELINE_BUCKETS or 4 + size + sum(sizes) != len(rest):
         raise UnreadableError("the baseline artifact is not as long as its header says")
-    middle = 4 + size + grid_bytes
-    grid = Grid.from_bytes(rest[4 + size : middle])
-    profile = decode(rest[middle:], grid)
+    pieces, place = [], 4 + size
+    for length in sizes:
+        pieces.append(rest[place : place + length])
+        place += length
+    grid = Grid.from_bytes(pieces[0])
+    profile = decode(pieces[1], grid)
     profile.verify()
-    return header, grid, profile
+    buckets = tuple(zip(starts, pieces[2:], strict=True))
+    for _, encoded in buckets:
+        decode(encoded, grid).verify()
+    return Artifact(header, grid, profile, buckets)

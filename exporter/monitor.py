@@ -313,7 +313,8 @@ class ModelMonitor:
         UnreadableError
             Not a saved monitor, or damaged.
         """
-        header, grid, baseline = read_artifact(Path(path).read_bytes())
+        artifact = read_artifact(Path(path).read_bytes())
+        header, grid, baseline = artifact.header, artifact.grid, artifact.profile
         if "monitor" not in header:
             raise UnreadableError(
                 "this artifact is a baseline, not a saved monitor; ModelMonitor.save makes one"

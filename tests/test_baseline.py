@@ -94,7 +94,8 @@ DATA = write_artifact({"model": "m", "rows": 400}, GRID.to_bytes(), encode(PROFI
 
 def test_an_artifact_brings_back_what_went_in() -> None:
     """Header, grid and profile survive."""
-    header, grid, profile = read_artifact(DATA)
+    artifact = read_artifact(DATA)
+    header, grid, profile = artifact.header, artifact.grid, artifact.profile
     assert (header["model"], header["rows"]) == ("m", 400)
     assert grid.id == GRID.id
     assert [column.name for column in grid.schema.features or ()] == ["x", "c"]
@@ -143,3 +144,12 @@ def test_a_profile_that_no_rows_can_have_is_refused() -> None:
     lying.rows += 1
     with pytest.raises(UnreadableError, match="rows"):
         read_artifact(write_artifact({}, GRID.to_bytes(), encode(lying)))
+
+
+def test_buckets_travel_with_an_artifact() -> None:
+    """The buckets of a baseline come back from its file and add up to its profile."""
+    half = encode(PROFILE)
+    artifact = read_artifact(write_artifact({}, GRID.to_bytes(), half, [(0, half), (3600, half)]))
+    assert artifact.buckets == ((0, half), (3600, half))
+    with pytest.raises(UnreadableError):
+        read_artifact(write_artifact({}, GRID.to_bytes(), half, [(0, b"nothing")]))

@@ -12,7 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from exporter import columns
-from exporter.baseline import BuiltBaseline, build, grid_of, read_artifact, resolved_schema, write_artifact
+from exporter.baseline import (
+    MAX_BASELINE_BUCKETS,
+    BuiltBaseline,
+    build,
+    grid_of,
+    read_artifact,
+    resolved_schema,
+    write_artifact,
+)
 from exporter.batch import Batch, Codes, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
@@ -64,7 +72,10 @@ class BaselineService:
     def artifact(self, lane: Lane, baseline_id: str) -> bytes:
         baseline = self.get(lane, baseline_id)
         return write_artifact(
-            self.describe(baseline), lane.grids[baseline.grid_id].to_bytes(), baseline.profile
+            self.describe(baseline),
+            lane.grids[baseline.grid_id].to_bytes(),
+            baseline.profile,
+            baseline.buckets,
         )
 
     # -- creating ----------------------------------------------------------------------------------
@@ -115,20 +126,16 @@ class BaselineService:
                     raise ConflictError(
                         "there is no past window to promote: no grid exists yet", code="no_grid"
                     )
-                total = Profile.empty(lane.grid)
-                for name, state in lane.versions.items():
-                    if state.whole is not None and version in (None, name):
-                        total.add(state.whole.merged(Span(*period)))
-                if not total.rows:
+                built = past_window(lane, lane.grid, Span(*period), version)
+                if not built.profile.rows:
                     raise UnusableBatchError(
                         "no rows are kept between `from` and `to`; choose a span with data"
                     )
-                built = BuiltBaseline(lane.grid, total, ())
                 stored = self._stored(
                     lane,
                     built,
                     version,
-                    rows=total.rows,
+                    rows=built.profile.rows,
                     source="window",
                     active=activate,
                     period=period,
@@ -142,7 +149,8 @@ class BaselineService:
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
                 return earlier
-            header, grid, profile = read_artifact(data)
+            artifact = read_artifact(data)
+            grid, profile = artifact.grid, artifact.profile
             check_fit(lane.configured_schema, grid.schema)
             with lane.gate.exclusive():
                 if lane.grid is not None and grid.id != lane.grid.id and not regrid:
@@ -151,8 +159,8 @@ class BaselineService:
                         "add ?regrid=true to move the model to the artifact's grid (its windows start anew)",
                         code="other_grid",
                     )
-                built = BuiltBaseline(grid, profile, ())
-                wanted = version if version is not None else header.get("version")
+                built = BuiltBaseline(grid, profile, artifact.buckets)
+                wanted = version if version is not None else artifact.header.get("version")
                 stored = self._stored(
                     lane, built, wanted, rows=profile.rows, source="artifact", active=activate
                 )
@@ -388,6 +396,23 @@ def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, columns.texts(columns.source(table, name))[0])
     return table
+
+
+def past_window(lane: Lane, grid: Grid, span: Span, version: str | None) -> BuiltBaseline:
+    """The buckets that begin in a span, of one version or of all together, and their total."""
+    by_start: dict[int, Profile] = {}
+    for name, state in lane.versions.items():
+        if state.whole is None or version not in (None, name):
+            continue
+        for start, *_ in state.whole.coverage():
+            if start in span:
+                bucket = by_start.setdefault(start, Profile.empty(grid))
+                bucket.add(state.whole.merged(Span(start, start + lane.resolution)))
+    total = Profile.empty(grid)
+    for bucket in by_start.values():
+        total.add(bucket)
+    kept = by_start.items() if len(by_start) <= MAX_BASELINE_BUCKETS else ()
+    return BuiltBaseline(grid, total, tuple((start, encode(bucket)) for start, bucket in sorted(kept)))
 
 
 def replace_schema(batch: Batch, schema: Any, now: float) -> Batch:

@@ -383,3 +383,15 @@ def test_a_baseline_of_a_multiclass_model_moves_too(bench: Make, rows: Rows) -> 
     metrics = other.evaluated(window="6h")["metrics"]
     assert metrics["accuracy"]["value"] == pytest.approx(right)
     assert metrics["accuracy"]["baseline"] == 1.0
+
+
+def test_a_promoted_window_keeps_its_buckets(bench: Make, rows: Rows) -> None:
+    """A past window becomes a baseline with the buckets it is the sum of, which its file carries along."""
+    b = bench()
+    b.push(rows(600))
+    answer = b.service.create_baseline("m", period=(NOW - 2 * HOUR, NOW + HOUR))
+    assert answer.body["rows"] == 600
+    assert answer.body["buckets"] >= 20
+    data = b.service.baseline_artifact("m", answer.body["id"])
+    again = b.service.create_baseline("m", artifact=data)
+    assert again.body["buckets"] == answer.body["buckets"]
