@@ -103,7 +103,7 @@ class Artifact:
 def write_artifact(
     header: Mapping[str, Any], grid: bytes, profile: bytes, buckets: Sequence[tuple[int, bytes]] = ()
 ) -> bytes:
-    """A baseline as one file: magic, SHA-256 of the rest, length of the header, header, grid, profile, buckets."""
+    """A baseline as one file: magic, SHA-256 of the rest, header length, header, grid, profile, buckets."""
     sizes = [[start, len(data)] for start, data in buckets]
     head = orjson.dumps(
         {**header, "grid_bytes": len(grid), "profile_bytes": len(profile), "bucket_bytes": sizes}

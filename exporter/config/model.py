@@ -207,7 +207,7 @@ class Baseline(Settings):
     )
     rows: int = Field(default=10_000, ge=2, description="How many first rows make the provisional baseline.")
     refresh: Refresh | None = Field(
-        default=None, description="Replace the baseline regularly; off by default."
+        default=None, description="Replace the baseline regularly; off by default. (Not carried out yet.)"
     )
 
 
@@ -290,7 +290,7 @@ class Comparison(Settings):
 class ModelConfig(Settings):
     """One model. Derived defaults (resolution, lateness, ...) are filled in."""
 
-    task: Task = Field(description="binary, multiclass, regression or ranking.")
+    task: Task = Field(description="binary, multiclass or regression. (ranking is a name kept for later.)")
     columns: Columns = Field(default=Columns(), description="Columns with a role other than feature.")
     positive_label: Scalar = Field(
         default=True, description="The value of prediction and label that is positive (binary)."
@@ -307,8 +307,8 @@ class ModelConfig(Settings):
     metrics: tuple[Metric, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Names from the catalogue or `package.module:function`; default all that "
-        "fit the task and the columns.",
+        description="Names from the catalogue or `package.module:function` (not computed yet: `not_comparable`); "
+        "default all that fit the task and the columns.",
     )
     windows: tuple[Annotated[Window, BeforeValidator(parse_window)], ...] = Field(
         default=(Window("1d", DAY_SECONDS), Window("7d", 7 * DAY_SECONDS)),
@@ -331,7 +331,8 @@ class ModelConfig(Settings):
     max_segment_values: int = Field(
         default=20,
         ge=1,
-        description="Values measured of a segment column, the most frequent of the baseline first.",
+        description="Values measured of a segment column, those that come first; rows of later values "
+        "count in the whole only.",
     )
     drift_threshold: float = Field(
         default=0.05, gt=0, lt=1, description="False-alarm rate of the drift verdict."
@@ -374,8 +375,12 @@ class ModelConfig(Settings):
     )
     baseline: Baseline = Field(default=Baseline(), description="What the model is compared with.")
     quality: Quality = Field(default=Quality(), description="What good data look like.")
-    champion: str | None = Field(default=None, description="The version that others are compared with.")
-    comparison: Comparison = Field(default=Comparison(), description="Comparison of versions.")
+    champion: str | None = Field(
+        default=None, description="The version that others are compared with. (No effect yet.)"
+    )
+    comparison: Comparison = Field(
+        default=Comparison(), description="Comparison of versions. (No effect yet.)"
+    )
     timezone: Annotated[str, BeforeValidator(_zone)] = Field(
         default="UTC", description="IANA zone of event times that name none."
     )
