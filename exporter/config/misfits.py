@@ -59,11 +59,11 @@ def _column_misfits(model: ModelConfig) -> Iterator[Problem]:
         yield ("columns", "score"), f"{model.task} needs the name of one column"
     elif model.task is Task.REGRESSION and score is not None:
         yield ("columns", "score"), "regression has no score"
-    if model.task is Task.RANKING:
-        yield ("task",), "ranking is not measured yet; binary, multiclass and regression are"
     if model.task is Task.RANKING and group is None:
         yield ("columns", "group"), "ranking needs the column that says what is ranked together"
-    elif model.task is not Task.RANKING and group is not None:
+    elif model.task is Task.RANKING:
+        yield ("task",), "ranking is not measured yet; binary, multiclass and regression are"
+    elif group is not None:
         yield ("columns", "group"), f"{model.task} has no group"
     yield from _feature_misfits(model)
 
