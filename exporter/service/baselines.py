@@ -21,7 +21,7 @@ from exporter.baseline import (
     resolved_schema,
     write_artifact,
 )
-from exporter.batch import Batch, Codes, validate_batch
+from exporter.batch import Batch, Codes, infer_columns, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
@@ -428,8 +428,14 @@ def read_raw(data: bytes) -> pa.Table:
         return reader.read_all()
 
 
-def validate_raw(table: pa.Table, schema: Any) -> Batch:
-    """Rows that were kept before a grid existed, with the event time they had on arrival."""
-    timed = replace(schema, timestamp=RAW_EVENT_TIME)
+def validate_raw(table: pa.Table, schema: Schema) -> Batch:
+    """Rows that were kept before a grid existed, with the event time they had on arrival.
+
+    The column that carries it is none of the user's: it is gone from the batch's table.
+    """
+    own = schema
+    if schema.features is None:
+        own = schema.with_features(infer_columns(table.drop_columns([RAW_EVENT_TIME]), schema))
+    timed = replace(own, timestamp=RAW_EVENT_TIME)
     batch = validate_batch(table, timed, now=0.0, future_tolerance=float("inf"))
-    return replace(batch, schema=schema, warnings=())
+    return replace(batch, schema=own, table=batch.table.drop_columns([RAW_EVENT_TIME]), warnings=())

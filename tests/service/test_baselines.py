@@ -395,3 +395,15 @@ def test_a_promoted_window_keeps_its_buckets(bench: Make, rows: Rows) -> None:
     data = b.service.baseline_artifact("m", answer.body["id"])
     again = b.service.create_baseline("m", artifact=data)
     assert again.body["buckets"] == answer.body["buckets"]
+
+
+def test_first_rows_of_undeclared_features_bring_no_column_of_ours(bench: Make, rows: Rows) -> None:
+    """Inferred features are the user's columns only, and a restart keeps them; the same rows do not drift."""
+    b = bench(features=None)
+    b.push(rows(400))
+    b.restart()
+    b.push(rows(400, 400))
+    columns = {column["name"] for column in b.service.show_model("m")["columns"]}
+    assert columns == {"answer", "score", "truth", "distance", "delay", "carrier"}
+    b.push(rows(400, 800, start=NOW - HOUR / 2, seconds=HOUR / 2))
+    assert b.evaluated("drift", window="1h")["detected_columns"] == []
