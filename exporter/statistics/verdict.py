@@ -60,11 +60,11 @@ def drift_verdicts(
     baseline, current : mappings of column name to column view
         On one grid. A column that the baseline lacks has the reason `no_baseline`.
     methods : "auto" or sequence of names
-        The first one that the baseline's column allows decides, the others inform: it is defined for the kind,
-        and has a unit (Wasserstein has none where the baseline does not vary). That depends on the baseline
-        alone, so the choice does not change the promised rate. Where the baseline allows none of the list,
-        and for `auto`: ks for numeric and datetime, js for categorical and boolean columns. `missing` is always
-        tested and decides too.
+        The first one that the baseline's column allows decides, the others inform: it is defined for the
+        kind, and has a unit (Wasserstein has none where the baseline does not vary). That depends on the
+        baseline alone, so the choice does not change the promised rate. Where the baseline allows none of
+        the list, and for `auto`: ks for numeric and datetime, js for categorical and boolean columns.
+        `missing` is always tested and decides too.
     alpha : float
         In (0, 1): the share of evaluations with any false verdict when nothing drifts (`bh`, `bonferroni`).
     minimum_effect : "auto", number or mapping of method to number
