@@ -307,8 +307,8 @@ class ModelConfig(Settings):
     metrics: tuple[Metric, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Names from the catalogue or `package.module:function` (not computed yet, so `not_comparable`);"
-        " default all that fit the task and the columns.",
+        description="Names from the catalogue or `package.module:function` (these are not computed yet); "
+        "default all that fit the task and the columns.",
     )
     windows: tuple[Annotated[Window, BeforeValidator(parse_window)], ...] = Field(
         default=(Window("1d", DAY_SECONDS), Window("7d", 7 * DAY_SECONDS)),
