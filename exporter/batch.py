@@ -315,11 +315,16 @@ class _Reader:
     """Reads the columns of one table and counts what had the wrong type."""
 
     def __init__(self, table: pa.Table, zone: str) -> None:
-        self.names = frozenset(table.column_names)
+        names = table.column_names
+        whole = table.to_batches()
+        arrays = whole[0].columns if len(whole) == 1 else table.columns
+        self.names = frozenset(names)
         self.invalid: dict[str, int] = {}
         self.wrong: list[NDArray[np.bool_]] = []
         self._table = table
         self._zone = zone
+        self._arrays = dict(zip(names, arrays, strict=True))
+        self._mixed = [field.name for field in table.schema if columns.is_json_text(field)]
         self._absent: list[str] = []
 
     def feature(self, column: Column) -> Values:
@@ -362,10 +367,9 @@ class _Reader:
     def cleaned(self) -> pa.Table:
         """The table with texts in place of columns of several types."""
         table = self._table
-        for index, field in enumerate(table.schema):
-            if field.metadata and columns.is_json_text(field):
-                texts, _ = columns.texts(columns.source(table, field.name))
-                table = table.set_column(index, pa.field(field.name, pa.string()), texts)
+        for name in self._mixed:
+            texts, _ = columns.texts(columns.source(table, name))
+            table = table.set_column(table.column_names.index(name), pa.field(name, pa.string()), texts)
         return table
 
     def warnings(self, schema: Schema, declared: tuple[Column, ...]) -> list[str]:
@@ -379,7 +383,7 @@ class _Reader:
         return texts
 
     def _source(self, name: str) -> Any:
-        return columns.source(self._table, name)
+        return columns.source(self._table, name) if name in self._mixed else columns.plain(self._arrays[name])
 
     def _count(self, name: str, reading: Reading) -> Any:
         if reading.wrong is not None and reading.wrong.any():

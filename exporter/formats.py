@@ -183,7 +183,10 @@ def _decode_parquet(body: Bytes, limits: Limits, _schema: Schema | None) -> pa.T
 def _checked(table: pa.Table) -> pa.Table:
     """The table once every offset, code and text in it was validated, without metadata of the sender."""
     table.validate(full=True)
-    return table.cast(pa.schema([field.remove_metadata() for field in table.schema]))
+    schema = table.schema
+    if schema.metadata is None and not any(field.metadata for field in schema):
+        return table
+    return table.cast(pa.schema([field.remove_metadata() for field in schema]))
 
 
 # --- CSV -------------------------------------------------------------------------------------------

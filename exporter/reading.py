@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from exporter.compression import Bytes, decompress
 from exporter.errors import ExporterError, TooLargeError, UnreadableError, UnusableBatchError
 from exporter.limits import Limits
+
+_HIGH_BITS = 0x8080_8080_8080_8080
 
 
 def opened(body: Bytes, content_encoding: str | None, limits: Limits) -> Bytes:
@@ -22,12 +25,18 @@ def opened(body: Bytes, content_encoding: str | None, limits: Limits) -> Bytes:
     return content[3:] if bytes(content[:3]) == b"\xef\xbb\xbf" else content
 
 
+def _is_ascii(text: Bytes) -> bool:
+    """Whether no byte has its highest bit set; looked at eight by eight, without a copy."""
+    whole = len(text) // 8 * 8
+    words = np.frombuffer(text, np.uint64, whole // 8)
+    return not int(np.bitwise_or.reduce(words)) & _HIGH_BITS and bytes(text[whole:]).isascii()
+
+
 def check_utf8(text: Bytes) -> None:
     """Raise UnreadableError at the first byte that is no UTF-8."""
-    text = bytes(text)
-    if not text.isascii():
+    if not _is_ascii(text):
         try:
-            text.decode()
+            bytes(text).decode()
         except UnicodeDecodeError as error:
             raise UnreadableError(
                 f"Expected UTF-8, but byte {error.start} is not: {error.reason}."

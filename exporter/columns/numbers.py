@@ -24,6 +24,8 @@ def numeric(column: Source) -> Reading:
     if isinstance(column, list):
         return _each(column, _number)
     kind = column.type
+    if pa.types.is_float64(kind):
+        return Reading(floats(column))
     if pa.types.is_dictionary(kind):
         return by_code(column, numeric(plain(column.dictionary)))
     if pa.types.is_string(kind):

@@ -51,7 +51,14 @@ def _parsed(text: str) -> list[Any]:
 
 def is_json_text(field: pa.Field) -> bool:
     """Whether a column's values are JSON texts of several types."""
-    return JSON_TEXT.items() <= (field.metadata or {}).items()
+    metadata = field.metadata
+    return metadata is not None and JSON_TEXT.items() <= metadata.items()
+
+
+_PLAIN = frozenset(
+    kind.id for kind in (pa.float64(), pa.float32(), pa.int64(), pa.int32(), pa.bool_(), pa.string())
+)
+"""The usual types, which are plain already."""
 
 
 def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -64,9 +71,11 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
             array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     else:
         array = column
+    kind = array.type
+    if kind.id in _PLAIN:
+        return array
     if isinstance(array, pa.ExtensionArray):
         return plain(array.storage)
-    kind = array.type
     if pa.types.is_run_end_encoded(kind):
         return plain(pc.run_end_decode(array))
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):

@@ -128,14 +128,15 @@ def grid_codes(
     names: Iterable[str | None], codes: Mapping[str, int], other: int, missing: int
 ) -> NDArray[np.int64]:
     """Each name's code; `other` where it has none, `missing` where it is None."""
-    return np.array([missing if name is None else _code(name, codes, other) for name in names], np.int64)
-
-
-def _code(name: str, codes: Mapping[str, int], other: int) -> int:
-    code = codes.get(name)
-    if code is None:
-        return codes.get(canonical_name(name), other) if len(name) > NAME_LENGTH else other
-    return code
+    names = list(names)
+    found = list(map(codes.get, names))  # type: ignore[arg-type]  # None is no key, so nothing is found
+    if None in found:
+        for place, name in enumerate(names):
+            if name is None:
+                found[place] = missing
+            elif found[place] is None:
+                found[place] = codes.get(canonical_name(name), other)
+    return np.array(found, np.int64)
 
 
 def count_categorical(

@@ -160,16 +160,24 @@ class Counter:
         return Counts(self.size, dense=dense if sign == 1 else -dense)
 
     def _sparse(self, cells: NDArray[np.int64], sign: int) -> Counts:
-        parts = [cells]
-        values = [np.ones(len(cells), np.int64)]
-        for start, block in self._blocks:
-            kept = np.flatnonzero(block)
-            parts.append(kept + start)
-            values.append(block[kept].astype(np.int64))
-        index, value = np.concatenate(parts), np.concatenate(values)
-        if not len(index):
-            return Counts(self.size)
-        order = np.argsort(index, kind="stable")
-        index, value = index[order], value[order]
-        starts = np.flatnonzero(np.concatenate(([True], index[1:] != index[:-1])))
-        return Counts(self.size, index=index[starts], value=sign * np.add.reduceat(value, starts))
+        counts = Counts(self.size)
+        if len(cells):
+            cells = np.sort(cells)
+            starts = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
+            value = np.diff(starts, append=len(cells))
+            counts = Counts(self.size, index=cells[starts], value=value if sign == 1 else -value)
+        if self._blocks:
+            index = np.concatenate([np.arange(start, start + len(block)) for start, block in self._blocks])
+            value = np.concatenate([block for _, block in self._blocks])
+            kept = np.flatnonzero(value)
+            order = kept[np.argsort(index[kept], kind="stable")]
+            counts.add(_summed(self.size, index[order], value[order] if sign == 1 else -value[order]))
+        return counts
+
+
+def _summed(size: int, index: NDArray[np.int64], value: NDArray[np.int64]) -> Counts:
+    """Ascending cells, some of them more than once, with what is to be added up in them."""
+    if not len(index):
+        return Counts(size)
+    starts = np.flatnonzero(np.concatenate(([True], index[1:] != index[:-1])))
+    return Counts(size, index=index[starts], value=np.add.reduceat(value, starts))

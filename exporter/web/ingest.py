@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import orjson
 import pyarrow as pa
 from flask import Request, Response, request
 
-from exporter.compression import decompress
+from exporter.compression import Bytes, decompress
 from exporter.errors import BadRequestError, TooLargeError, UnreadableError, UnsupportedFormatError
 from exporter.limits import Limits
 from exporter.schema import Schema
@@ -48,7 +49,7 @@ class DecoderProtocol(Protocol):
 class Received:
     """One body: its bytes, what they are, and the key under which the client may repeat it."""
 
-    data: bytearray
+    data: Bytes
     content_type: str
     encoding: str | None
     key: str | None
@@ -164,25 +165,39 @@ def _encoding(request: Request) -> str | None:
     return encoding
 
 
-def _read(stream: Any, length: int | None, limit: int) -> bytearray:
+def _read(stream: Any, length: int | None, limit: int) -> Bytes:
     """The whole body; `length` is None when it comes in chunks."""
+    return _read_chunks(stream, limit) if length is None else _read_sized(stream, length)
+
+
+def _read_sized(stream: Any, length: int) -> memoryview:
+    buffer = np.empty(length, np.uint8).data  # not zeroed, so what does not come takes no memory
+    position = 0
+    try:
+        while position < length:
+            count = stream.readinto(buffer[position:])
+            if not count:
+                raise UnreadableError(f"expected {length} bytes of body, but {position} came")
+            position += count
+    except TimeoutError:
+        raise _too_slow(position) from None
+    return buffer
+
+
+def _read_chunks(stream: Any, limit: int) -> bytearray:
     data = bytearray()
     try:
-        while length is None or len(data) < length:
-            wanted = _READ_BYTES if length is None else min(_READ_BYTES, length - len(data))
-            piece = stream.read(wanted)
-            if not piece:
-                break
+        while piece := stream.read(_READ_BYTES):
             data += piece
             if len(data) > limit:
                 raise _too_large(limit, None)
     except TimeoutError:
-        raise RequestTimeoutError(
-            f"expected the whole body in time, but after {len(data)} bytes it took too long"
-        ) from None
-    if length is not None and len(data) < length:
-        raise UnreadableError(f"expected {length} bytes of body, but {len(data)} came")
+        raise _too_slow(len(data)) from None
     return data
+
+
+def _too_slow(came: int) -> RequestTimeoutError:
+    return RequestTimeoutError(f"expected the whole body in time, but after {came} bytes it took too long")
 
 
 def _too_large(limit: int, length: int | None) -> TooLargeError:

@@ -13,12 +13,14 @@ import ssl
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cheroot.errors import FatalSSLAlert
 
 from exporter.errors import TooLargeError, UnreadableError
 from exporter.web.patience import Patience
+
+T = TypeVar("T")
 
 RECEIVE_BYTES = 256 * 1024
 _LINE_BYTES = 8192
@@ -58,6 +60,16 @@ class SocketReader:
             return data
         return self._receive(size)
 
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill the start of a buffer with what is at hand; how many bytes, 0 at the end."""
+        if self._position < len(self._buffer):
+            data = self.read_some(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        count = self._translated(lambda: self._socket.recv_into(buffer))
+        self.bytes_read += count
+        return count
+
     def readline(self, size: int = _LINE_BYTES) -> bytes:
         """One line with its end, or its first `size` bytes."""
         line = b""
@@ -78,16 +90,19 @@ class SocketReader:
         self.closed = True
 
     def _receive(self, size: int) -> bytes:
+        data = self._translated(lambda: self._socket.recv(size))
+        self.bytes_read += len(data)
+        return data
+
+    def _translated(self, operation: Callable[[], T]) -> T:
         try:
-            data = self._waited_for(lambda: self._socket.recv(size))
+            return self._waited_for(operation)
         except TimeoutError:
             raise TimeoutError("timed out") from None
         except ssl.SSLError as error:
             raise FatalSSLAlert(*error.args) from error
-        self.bytes_read += len(data)
-        return data
 
-    def _waited_for(self, operation: Callable[[], bytes]) -> bytes:
+    def _waited_for(self, operation: Callable[[], T]) -> T:
         if self._patience is not None:
             return self._patience.wait(self._socket, operation, since=self._since, deadline=self._deadline)
         remaining = self._deadline - time.monotonic()
@@ -180,6 +195,17 @@ class SizedBody:
             raise UnreadableError(f"expected {self._left} more bytes of body, but the connection ended")
         self._left -= len(data)
         return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the start of a buffer; how many bytes, 0 at the end."""
+        if self._left == 0:
+            return 0
+        self._before_read()
+        count = self._reader.read_into(buffer[: self._left])
+        if not count:
+            raise UnreadableError(f"expected {self._left} more bytes of body, but the connection ended")
+        self._left -= count
+        return count
 
 
 class ChunkedBody:
