@@ -8,7 +8,8 @@ Each chunk's idempotency key is a hash of the endpoint, the chunk's row offset i
 the server counts a key once. What has been taken is also noted in a journal, one line a chunk, so that a
 rerun reads a file again but does not send what has been taken. The journal decides where chunks end and each
 chunk is compared by its key: a file that has grown is resumed at its new rows whatever `chunk_rows` says
-now, and rows that have changed are sent.
+now, and rows that have changed are sent. A journal belongs to one generation of the model's data: once data
+were deleted there, or the store is a new one, everything is sent again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from exporter.client import (
     ARROW_TYPE,
     BASELINE_TYPE,
     PROFILE_TYPE,
+    AuthenticationError,
     Client,
     ClientError,
     PushReport,
@@ -131,7 +133,8 @@ def push_files(
     journal : Path, optional
         Directory of the journals; ``$XDG_STATE_HOME/ml-exporter/push`` unless given.
     resume : bool
-        False forgets what the journal says (the exporter's store is a new one, say).
+        False forgets what the journal says. Without the scope `read` a push cannot know that the exporter's
+        data were deleted since, and has to be told so with this.
 
     Raises
     ------
@@ -149,11 +152,13 @@ def push_files(
         return _push_baseline(client, model, files, query, on_progress)
     report, done = PushReport(), 0
     directory = journal or _state_directory()
+    generation = _generation(client, model) if files else None
     for path in files:
         formatted = file_format(path)
         endpoint = "profiles" if formatted == "profile" else _ENDPOINTS[kind]
         where = f"{model_path(model)}/{endpoint}"
-        notes = Journal.open(directory, (client.url, where, sorted(query.items()), str(path.resolve())))
+        identity = (client.url, generation, where, sorted(query.items()), str(path.resolve()))
+        notes = Journal.open(directory, identity)
         if not resume:
             notes.forget()
         row = 0
@@ -380,6 +385,17 @@ def _csv_records(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _table_chunk(table: pa.Table, offset: int) -> Chunk:
     rows = pa.array(range(table.num_rows), pa.int64())
     return Chunk(offset, table.num_rows, arrow_bytes(table.take(rows)), ARROW_TYPE)
+
+
+def _generation(client: Client, model: str) -> str | None:
+    """Of the model's data; None where the token may not ask."""
+    try:
+        generation: str | None = client.model(model).get("generation")
+    except AuthenticationError:
+        return None
+    except ClientError as error:
+        raise PushError(f"model {model}: {error}", PushReport()) from error
+    return generation
 
 
 def _push_baseline(

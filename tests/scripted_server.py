@@ -61,6 +61,8 @@ class ScriptedServer:
         self.script: deque[Reply] = deque()
         self.requests: list[Seen] = []
         self.kept: dict[str, int] = {}
+        self.generation: str | None = None
+        """When set, a model is shown with it, whatever the script says, and such requests are not noted."""
         self.count: Callable[[Seen], int] = lambda seen: seen.table.num_rows
         script = self
 
@@ -75,8 +77,10 @@ class ScriptedServer:
                 length = int(self.headers.get("Content-Length") or 0)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 seen = Seen(self.command, url.path, parse_qs(url.query), headers, self.rfile.read(length))
-                script.requests.append(seen)
-                reply = script.script.popleft() if script.script else script.accept(seen)
+                reply = script.show(seen)
+                if reply is None:
+                    script.requests.append(seen)
+                    reply = script.script.popleft() if script.script else script.accept(seen)
                 if reply.cut:
                     self.close_connection = True
                     return
@@ -95,6 +99,12 @@ class ScriptedServer:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
+
+    def show(self, seen: Seen) -> Reply | None:
+        """Describe the model, when that is asked for."""
+        if self.generation is None or seen.method != "GET" or seen.path.count("/") != 4:
+            return None
+        return Reply(200, {"generation": self.generation})
 
     def accept(self, seen: Seen) -> Reply:
         """Count each key once."""

@@ -24,6 +24,7 @@ ROWS = pa.table({"id": [f"r{i}" for i in range(95)], "x": [i / 2 for i in range(
 def server() -> Iterator[Any]:
     running = scripted.ScriptedServer()
     running.count = scripted.text_rows
+    running.generation = "first"
     yield running
     running.close()
 
@@ -114,6 +115,22 @@ def test_push_files_without_its_journal_counts_nothing_twice(
     forgot = push_files(client, "m", [path], chunk_rows=20, journal=tmp_path / "j", resume=False)
     for report in (lost, forgot):
         assert (report.accepted, report.duplicates, report.batches) == (0, 95, 5)
+
+
+def test_push_files_sends_again_what_the_exporter_forgot(
+    server: Any, client: Client, tmp_path: Path
+) -> None:
+    """A journal counts for one generation of the model's data; a token that may not ask keeps to it."""
+    path = write(tmp_path / "a.csv")
+    push_files(client, "m", [path], chunk_rows=20, journal=tmp_path / "j")
+    server.kept.clear()
+    server.generation = "second"
+    again = push_files(client, "m", [path], chunk_rows=20, journal=tmp_path / "j")
+    assert (again.accepted, again.skipped) == (95, 0)
+    server.generation = None
+    for skipped in (0, 95):
+        server.script.append(scripted.error(403, "forbidden"))
+        assert push_files(client, "m", [path], chunk_rows=20, journal=tmp_path / "j").skipped == skipped
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.ndjson", "a.arrow", "a.parquet"])

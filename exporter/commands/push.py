@@ -30,6 +30,9 @@ _RETRIES = 8
 @click.option(
     "--chunk-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Rows in one request."
 )
+@click.option(
+    "--no-resume", is_flag=True, help="Send everything again; what the exporter has taken it counts once."
+)
 @client_options
 def push(
     *,
@@ -40,6 +43,7 @@ def push(
     version: str,
     backfill: bool,
     chunk_rows: int,
+    no_resume: bool,
     url: str,
     token_file: Path | None,
     ca_file: Path | None,
@@ -82,6 +86,7 @@ def push(
             chunk_rows=chunk_rows,
             backfill=backfill,
             on_progress=show,
+            resume=not no_resume,
         )
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -29,6 +29,8 @@ class Request:
     endpoint: str
     key: str | None
     body_hash: str
+    version: str | None = None
+    """The version that the request is about; None when it is about no single one."""
 
     def answered(self, answer: Answer, created: float) -> StoredAnswer | None:
         """What the store keeps of an answer; None without a key."""
@@ -41,6 +43,7 @@ class Request:
             status=answer.status,
             body=orjson.dumps(answer.body),
             created=created,
+            version=self.version,
         )
 
 

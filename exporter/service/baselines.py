@@ -204,7 +204,7 @@ class BaselineService:
                 commit.bins[version, grid.id] = lane.bin_index(grid).count(merged(mine, grid))
                 commit.state["bins_since", version, grid.id] = stored.created
         answer = Answer(201, {**self.describe(stored), "warnings": list(warnings), "duplicate": False})
-        commit.answer = request.answered(answer, stored.created)
+        commit.answer = replace(request, version=stored.version).answered(answer, stored.created)
         self._store.submit(commit).result()
         with lane.lock:
             if new_grid:

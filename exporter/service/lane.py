@@ -52,6 +52,8 @@ class Lane:
     """As configured, with the features of the grid once there is one."""
     rules: RuleSet
     index: PredictionIndex
+    generation: str = ""
+    """Changes when data of the model are deleted, so that who pushed them knows."""
     lock: threading.RLock = field(default_factory=threading.RLock)
     grids: dict[str, Grid] = field(default_factory=dict)
     grid: Grid | None = None

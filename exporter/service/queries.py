@@ -51,6 +51,10 @@ def waiting_reason(lane: Lane) -> str | None:
 def details(lane: Lane) -> dict[str, Any]:
     """A model's configuration, versions, windows, baselines and columns."""
     with lane.lock:
+        rejected: dict[str, dict[str, int]] = {}
+        for key, count in lane.counters.items():
+            if key[0] == "rejected":
+                rejected.setdefault(key[1], {})[key[2]] = int(count)
         versions = {
             name: {
                 "watermark": state.watermark,
@@ -59,11 +63,7 @@ def details(lane: Lane) -> dict[str, Any]:
                 "batches": int(lane.counters.get(("batches", name), 0)),
                 "last_batch": lane.state.get(("last_batch", name)),
                 "last_label": lane.state.get(("last_label", name)),
-                "rejected": {
-                    key[2]: int(count)
-                    for key, count in lane.counters.items()
-                    if key[0] == "rejected" and key[1] == name
-                },
+                "rejected": rejected.get(name, {}),
             }
             for name, state in sorted(lane.versions.items())
         }
@@ -73,6 +73,7 @@ def details(lane: Lane) -> dict[str, Any]:
         ]
         return {
             **summary(lane),
+            "generation": lane.generation,
             "configuration": lane.config.model_dump(mode="json", exclude_none=True),
             "versions": versions,
             "columns": columns,

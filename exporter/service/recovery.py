@@ -22,6 +22,7 @@ def recover(name: str, config: ModelConfig, store: Store, rules: RuleSet) -> Lan
     lane = Lane(
         name=name, config=config, configured_schema=schema, schema=schema, rules=rules, index=stored.index
     )
+    lane.generation = stored.generation
     lane.counters.update(stored.counters)
     lane.bins = dict(stored.bins)
     lane.state = dict(stored.state)

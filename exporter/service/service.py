@@ -132,7 +132,7 @@ class Service:
         check_version(version)
         with self.telemetry.timed(self.telemetry.ingest_seconds, model, "batches"):
             answer = self._batches.ingest(
-                lane, table, version, Request("batches", key, body_hash), backfill=backfill
+                lane, table, version, Request("batches", key, body_hash, version), backfill=backfill
             )
         self._taken(lane)
         return answer
@@ -160,7 +160,7 @@ class Service:
         lane = self._lane(model)
         check_version(version)
         with self.telemetry.timed(self.telemetry.ingest_seconds, model, "profiles"):
-            answer = self._profiles.ingest(lane, data, version, Request("profiles", key, body_hash))
+            answer = self._profiles.ingest(lane, data, version, Request("profiles", key, body_hash, version))
         self._evaluator.notify()
         return answer
 

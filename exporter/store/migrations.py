@@ -15,7 +15,9 @@ class Migration(NamedTuple):
 
 
 _FIRST = """
-CREATE TABLE models (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash_key BLOB NOT NULL);
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash_key BLOB NOT NULL, generation TEXT NOT NULL
+);
 
 CREATE TABLE grids (model INTEGER NOT NULL, id TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (model, id));
 
@@ -42,7 +44,7 @@ CREATE TABLE state (
 
 CREATE TABLE answers (
     model INTEGER NOT NULL, endpoint TEXT NOT NULL, key TEXT NOT NULL, body_hash TEXT NOT NULL,
-    status INTEGER NOT NULL, body BLOB NOT NULL, created REAL NOT NULL,
+    status INTEGER NOT NULL, body BLOB NOT NULL, created REAL NOT NULL, version TEXT,
     PRIMARY KEY (model, endpoint, key)
 ) WITHOUT ROWID;
 CREATE INDEX answers_by_age ON answers (model, created);

@@ -34,8 +34,10 @@ def read_model(connection: sqlite3.Connection, name: str, model: int, hash_key: 
     index.restore(_chunks(connection, model))
     for labels in _labels(connection, model):
         index.replay(*labels)
+    generation = connection.execute("SELECT generation FROM models WHERE id = ?", (model,)).fetchone()[0]
     return StoredModel(
         name=name,
+        generation=str(generation),
         buckets=_buckets(connection, model),
         counters=_keyed(connection, "SELECT key, value FROM counters WHERE model = ?", model),
         bins={
@@ -64,7 +66,7 @@ def read_model(connection: sqlite3.Connection, name: str, model: int, hash_key: 
 
 def read_answer(connection: sqlite3.Connection, model: str, endpoint: str, key: str) -> StoredAnswer | None:
     row = connection.execute(
-        "SELECT endpoint, key, body_hash, status, body, created FROM answers"
+        "SELECT endpoint, key, body_hash, status, body, created, version FROM answers"
         " WHERE model = (SELECT id FROM models WHERE name = ?) AND endpoint = ? AND key = ?",
         (model, endpoint, key),
     ).fetchone()

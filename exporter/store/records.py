@@ -97,7 +97,11 @@ class LabelChunk:
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """The first answer to an idempotency key; `created` is in unix seconds."""
+    """The first answer to an idempotency key; `created` is in unix seconds.
+
+    `version` is the one that the request named; the answer goes when that version's data are deleted. None
+    for requests about no one version.
+    """
 
     endpoint: str
     key: str
@@ -105,6 +109,7 @@ class StoredAnswer:
     status: int
     body: bytes
     created: float
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +179,13 @@ class Commit:
 
 @dataclass(slots=True)
 class StoredModel:
-    """A model as recovered: buckets stay encoded, payloads of predictions stay on disk."""
+    """A model as recovered: buckets stay encoded, payloads of predictions stay on disk.
+
+    `generation` is an id that changes whenever data of the model are deleted on request.
+    """
 
     name: str
+    generation: str
     buckets: dict[BucketKey, list[tuple[str, bytes]]]
     counters: dict[tuple[str, ...], float]
     bins: dict[tuple[str, str], NDArray[np.int64]]

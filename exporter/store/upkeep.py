@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exporter.profiles import Grid, decode, encode
-from exporter.store.writing import merged
+from exporter.store.writing import merged, new_generation
 
 if TYPE_CHECKING:
     import sqlite3
@@ -184,13 +184,14 @@ _TABLES = (
 
 
 def delete_model(connection: sqlite3.Connection, model: int) -> None:
-    """Delete all that a model has, except its name and hash key."""
+    """Delete all that a model has, except its name and hash key; what comes is a new generation."""
     for table in _TABLES:
         connection.execute(f"DELETE FROM {table} WHERE model = ?", (model,))  # noqa: S608  # our own names
+    _renew(connection, model)
 
 
 def delete_version(connection: sqlite3.Connection, model: int, version: str) -> None:
-    """Delete all that belongs to one version; labels belong to ids, not versions, and stay."""
+    """Delete all that belongs to one version, answers included; labels belong to ids, and stay."""
     scope = (model, version)
     connection.execute(
         "DELETE FROM payloads WHERE model = ?1 AND id IN"
@@ -202,8 +203,13 @@ def delete_version(connection: sqlite3.Connection, model: int, version: str) -> 
         " (SELECT id FROM baselines WHERE model = ?1 AND version = ?2)",
         scope,
     )
-    for table in ("deltas", "counters", "bins", "state", "predictions", "raw_rows", "baselines"):
+    for table in ("deltas", "counters", "bins", "state", "answers", "predictions", "raw_rows", "baselines"):
         connection.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", scope)  # noqa: S608  # our own names
+    _renew(connection, model)
+
+
+def _renew(connection: sqlite3.Connection, model: int) -> None:
+    connection.execute("UPDATE models SET generation = ? WHERE id = ?", (new_generation(), model))
 
 
 def free_pages(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -170,10 +170,14 @@ def model_row(connection: sqlite3.Connection, name: str) -> int:
     row = connection.execute("SELECT id FROM models WHERE name = ?", (name,)).fetchone()
     if row is None:
         key = base64.b64encode(secrets.token_bytes(12))  # 16 ASCII bytes, 96 of their bits random
-        row = (
-            connection.execute("INSERT INTO models (name, hash_key) VALUES (?, ?)", (name, key)).lastrowid,
-        )
+        query = "INSERT INTO models (name, hash_key, generation) VALUES (?, ?, ?)"
+        row = (connection.execute(query, (name, key, new_generation())).lastrowid,)
     return int(row[0])
+
+
+def new_generation() -> str:
+    """An id for what a model has stored; another one is made when some of it is deleted."""
+    return secrets.token_hex(8)
 
 
 def _insert_answer(connection: sqlite3.Connection, model: int, commit: Commit) -> bool:
@@ -181,8 +185,18 @@ def _insert_answer(connection: sqlite3.Connection, model: int, commit: Commit) -
     if answer is None:
         return True
     cursor = connection.execute(
-        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (model, answer.endpoint, answer.key, answer.body_hash, answer.status, answer.body, answer.created),
+        "INSERT INTO answers (model, endpoint, key, body_hash, status, body, created, version)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            model,
+            answer.endpoint,
+            answer.key,
+            answer.body_hash,
+            answer.status,
+            answer.body,
+            answer.created,
+            answer.version,
+        ),
     )
     return cursor.rowcount == 1
 

@@ -270,6 +270,24 @@ def test_labels_and_deletes(serve):
     assert web.ask("DELETE", f"{MODEL}/data").status_code == 200
 
 
+@pytest.mark.parametrize("deleted", ["versions/v1", "data"])
+def test_what_was_deleted_can_be_pushed_again(serve, deleted):
+    """A repeated push is new work once its version's data are gone, and the model says that some went."""
+    web = serve()
+    batch = rows(10)
+    for version in ("v1", "v2"):
+        web.push(batch, f"{BATCHES}?version={version}", Idempotency_Key=version)
+    before = web.ask("GET", MODEL).json()["generation"]
+    assert web.push(batch, f"{BATCHES}?version=v1", Idempotency_Key="v1").json()["duplicate"]
+    assert web.ask("GET", MODEL).json()["generation"] == before
+    assert web.ask("DELETE", f"{MODEL}/{deleted}").status_code == 200
+    again = web.push(batch, f"{BATCHES}?version=v1", Idempotency_Key="v1")
+    assert (again.status_code, again.json()["accepted"]) == (202, 10)
+    other = web.push(batch, f"{BATCHES}?version=v2", Idempotency_Key="v2").json()
+    assert other["duplicate"] == (deleted != "data")
+    assert web.ask("GET", MODEL).json()["generation"] != before
+
+
 def test_requests_are_counted_by_route(serve):
     """The exporter counts every request, by route and not by path."""
     web = serve()
