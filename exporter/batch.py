@@ -483,4 +483,6 @@ def _unusable(received: int, rejected: Mapping[str, int], invalid: Mapping[str, 
     reasons = ", ".join(f"{count} {reason}" for reason, count in rejected.items())
     details: list[dict[str, Any]] = [{"reason": name, "rows": count} for name, count in rejected.items()]
     details += [{"column": name, "reason": "type", "rows": count} for name, count in invalid.items()]
-    return UnusableBatchError(f"None of {received} rows is usable: {reasons}.", details=details)
+    return UnusableBatchError(
+        f"None of {received} rows is usable: {reasons}.", details=details, rejected=rejected, invalid=invalid
+    )

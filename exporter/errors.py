@@ -24,7 +24,7 @@ and what came. Nothing here knows the rest of the package.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -64,8 +64,23 @@ class UnreadableError(BadRequestError):
 
 
 class UnusableBatchError(BadRequestError):
+    """No row can be used, or the shape is wrong; `rejected` counts rows by reason, `invalid` by column."""
+
     code = "unusable_batch"
     status = 422
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Sequence[Any] = (),
+        code: str | None = None,
+        rejected: Mapping[str, int] | None = None,
+        invalid: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(message, details=details, code=code)
+        self.rejected = dict(rejected or {})
+        self.invalid = dict(invalid or {})
 
 
 class UnsupportedFormatError(BadRequestError):

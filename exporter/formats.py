@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from exporter.arrow_columns import bounded
 from exporter.arrow_messages import declared
 from exporter.columns import UNREADABLE_ROWS
 from exporter.compression import Bytes
@@ -145,7 +146,7 @@ def _decode_arrow(body: Bytes, limits: Limits, _schema: Schema | None) -> pa.Tab
         _check(limits, columns=len(reader.schema))
         table = reader.read_all()
     _check(limits, rows=table.num_rows)
-    return _checked(table)
+    return _checked(table, limits)
 
 
 def _decode_parquet(body: Bytes, limits: Limits, _schema: Schema | None) -> pa.Table:
@@ -177,16 +178,16 @@ def _decode_parquet(body: Bytes, limits: Limits, _schema: Schema | None) -> pa.T
             batches.append(batch)
         schema = batches[0].schema if batches else file.schema_arrow
     table = pa.Table.from_batches(batches, schema)
-    return _checked(table)
+    return _checked(table, limits)
 
 
-def _checked(table: pa.Table) -> pa.Table:
+def _checked(table: pa.Table, limits: Limits) -> pa.Table:
     """The table once every offset, code and text in it was validated, without metadata of the sender."""
     table.validate(full=True)
     schema = table.schema
-    if schema.metadata is None and not any(field.metadata for field in schema):
-        return table
-    return table.cast(pa.schema([field.remove_metadata() for field in schema]))
+    if schema.metadata is not None or any(field.metadata for field in schema):
+        table = table.cast(pa.schema([field.remove_metadata() for field in schema]))
+    return bounded(table, limits.decoded_bytes)
 
 
 # --- CSV -------------------------------------------------------------------------------------------

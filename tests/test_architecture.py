@@ -14,7 +14,17 @@ PACKAGE = Path(__file__).parent.parent / "exporter"
 TIERS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "catalog", "results", "schema", "durations", "logs"),
     ("yamlfile", "settings", "config"),
-    ("limits", "compression", "columns", "batch", "arrow_messages", "json_rows", "reading", "formats"),
+    (
+        "limits",
+        "compression",
+        "columns",
+        "batch",
+        "arrow_columns",
+        "arrow_messages",
+        "json_rows",
+        "reading",
+        "formats",
+    ),
     ("decoding", "decoding_worker"),
     ("profiles", "profilefile"),
     ("rules",),

@@ -1,6 +1,6 @@
 """Arrow columns of any type, read as one of a few kinds; see :mod:`exporter.columns.kinds`."""
 
-from exporter.columns.embeddings import embedding
+from exporter.columns.embeddings import embedding, is_vector
 from exporter.columns.kinds import absent, inferred_kind, read
 from exporter.columns.numbers import instants, numeric
 from exporter.columns.source import (
@@ -27,6 +27,7 @@ __all__ = [
     "inferred_kind",
     "instants",
     "is_json_text",
+    "is_vector",
     "matches",
     "numeric",
     "plain",

@@ -89,6 +89,11 @@ class Layout:
     features: PartLayout
     outcomes: PartLayout
 
+    @property
+    def cells(self) -> int:
+        """Counts and sums of both parts; each takes 8 bytes."""
+        return sum(part.size + part.sums for part in (self.features, self.outcomes))
+
     @classmethod
     def of(cls, grid: Grid) -> Layout:
         features, outcomes = PartLayout(), PartLayout()

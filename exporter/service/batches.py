@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from exporter.batch import Batch, Outcomes, validate_batch
 from exporter.clock import Clock
-from exporter.errors import ConflictError
+from exporter.errors import ConflictError, UnusableBatchError
 from exporter.profiles import Grid
 from exporter.service.admission import Admission, admit
 from exporter.service.answers import Answer, Request, once
@@ -23,8 +23,9 @@ from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
 from exporter.service.payload import payload_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
-from exporter.service.tallies import arrival_tallies, tally_arrival, tally_rows
+from exporter.service.tallies import arrival_tallies, rejected_tallies, tally_arrival, tally_rows
 from exporter.store import NOT_JOINED, Commit, Delta, LabelChunk, PredictionChunk, Store
+from exporter.windows import bucket_starts
 
 SECONDS_PER_DAY = 86_400
 MAX_RAW_BYTES = 256 * 2**20
@@ -32,6 +33,9 @@ MAX_RAW_BYTES = 256 * 2**20
 COMPUTING = 1
 """Batches that are validated and profiled at the same time. Two at once on two cores cost more than one after
 the other: they share caches, and every one that waits for the interpreter wakes up to ask for it."""
+MAX_BUCKETS = 4096
+MAX_PROFILE_CELLS = 2**26
+"""Buckets that the rows of one batch may fall into, and cells of their profiles in all (8 bytes each)."""
 THREADED_ROWS = 50_000
 """From this many rows on, the columns of one batch are profiled by two threads."""
 
@@ -85,17 +89,39 @@ class BatchIngestion:
             if earlier is not None:
                 return earlier
             with lane.gate.shared():
+                arrival = self._clock.time()
+                batch = self._validate(lane, table, version, arrival)
                 with self._computing:
-                    arrival = self._clock.time()
-                    batch = validate_batch(
-                        table, lane.schema, now=arrival, future_tolerance=lane.config.future_tolerance
-                    )
                     hashes = lane.index.hash_ids(batch.ids) if batch.ids is not None else None
                 push = _Push(lane, batch, version, request, arrival, backfill, hashes)
                 with lane.flights.of(hashes):
                     with self._computing:
                         admitted = self._admit(push)
                     return self._take(push, admitted)
+
+    def _validate(self, lane: Lane, table: pa.Table, version: str, arrival: float) -> Batch:
+        try:
+            with self._computing:
+                return validate_batch(
+                    table, lane.schema, now=arrival, future_tolerance=lane.config.future_tolerance
+                )
+        except UnusableBatchError as error:
+            if error.rejected:
+                self._count_rejected(lane, error, version, arrival)
+            raise
+
+    def _count_rejected(self, lane: Lane, error: UnusableBatchError, version: str, arrival: float) -> None:
+        """Count rows of which none is usable: a sender that went wrong altogether must show."""
+        commit = Commit(model=lane.name)
+        commit.counters = {("rejected", version, reason): count for reason, count in error.rejected.items()}
+        if version in lane.versions:
+            counts = rejected_tallies(sum(error.rejected.values()), error.rejected, error.invalid)
+            tally_arrival(lane, counts, commit.deltas, version, arrival)
+        self._store.submit(commit).result()
+        with lane.lock:
+            lane.apply(commit.deltas)
+            lane.count(commit)
+            lane.dirty = True
 
     def _take(self, push: _Push, admitted: _Admitted) -> Answer:
         lane, version = push.lane, push.version
@@ -139,9 +165,11 @@ class BatchIngestion:
             inline = np.full(batch.rows, np.nan)
             if batch.outcomes.label is not None:
                 inline = lane.labels.encode(batch.outcomes.label)
+            check_spread(lane, rows.event_time)
             admitted = _Admitted(rows, admission, inline[admission.accepted], np.full(rows.rows, arrival))
             if hashes is None:
                 return admitted
+            payload = payload_of(rows)
             came = ~np.isnan(inline)
             if came.any():
                 # rows that were pushed before and now come with their label count as labels
@@ -151,7 +179,7 @@ class BatchIngestion:
                 admitted.elsewhere.held = (np.empty(0, np.uint64), np.empty(0))
             accepted = admitted.hashes = hashes[admission.accepted]
             cls._recall_labels(lane, admitted, accepted)
-            cls._index(lane, admitted, version, accepted)
+            cls._index(lane, admitted, version, accepted, payload)
             if admitted.elsewhere is not None:
                 admitted.elsewhere.mark(index)
         return admitted
@@ -173,8 +201,13 @@ class BatchIngestion:
             admitted.known[unknown[matches.query[has]]] = labels[has]
 
     @staticmethod
-    def _index(lane: Lane, admitted: _Admitted, version: str, hashes: NDArray[np.uint64]) -> None:
-        payload = payload_of(admitted.batch)
+    def _index(
+        lane: Lane,
+        admitted: _Admitted,
+        version: str,
+        hashes: NDArray[np.uint64],
+        payload: pa.RecordBatch,
+    ) -> None:
         days = (admitted.batch.event_time // SECONDS_PER_DAY).astype(np.int64)
         for day in np.unique(days):
             positions = np.flatnonzero(days == day)
@@ -323,6 +356,19 @@ def check_room(lane: Lane) -> None:
             f"{lane.raw_rows} rows ({waiting >> 20} MiB) wait for a first baseline of model {lane.name!r}; "
             "push one to .../baselines, then repeat this request",
             code="no_baseline",
+        )
+
+
+def check_spread(lane: Lane, event_time: NDArray[np.float64]) -> None:
+    """Refuse rows of so many buckets that their profiles take more memory and time than a request may."""
+    buckets = np.unique(bucket_starts(event_time, lane.resolution)).size
+    cells = lane.grid.layout.cells if lane.grid is not None else 1
+    most = max(1, min(MAX_BUCKETS, MAX_PROFILE_CELLS // cells))
+    if buckets > most:
+        raise UnusableBatchError(
+            f"expected rows of at most {most} buckets of {lane.resolution:g} s, but of {buckets} came; "
+            "send rows in the order of their times, fewer at once",
+            code="too_many_buckets",
         )
 
 

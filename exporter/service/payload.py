@@ -6,13 +6,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from exporter.batch import MISSING_CODE, Batch, Codes, Outcomes
+from exporter.batch import MISSING_CODE, Batch, Codes, Outcomes, canonical_text
 from exporter.schema import Schema, Task
 
 SEGMENT_SEPARATOR = "\x1f"
 """Between column and value in a segment's key; control characters are not allowed in either."""
+
+
+MAX_VALUE_CHARACTERS = 200
+"""A longer segment value has no profile of its own."""
 
 
 def segment_key(column: str, value: str) -> str:
@@ -20,7 +25,10 @@ def segment_key(column: str, value: str) -> str:
 
 
 def payload_of(batch: Batch) -> pa.RecordBatch:
-    """One row a prediction: event time, prediction, scores and segment values."""
+    """One row a prediction: event time, prediction, scores and segment values.
+
+    Raises :class:`exporter.errors.TooLargeError` when the texts of a column take more than 1 GiB.
+    """
     outcomes = batch.outcomes
     columns: dict[str, pa.Array] = {
         "event_time": pa.array(batch.event_time),
@@ -29,12 +37,22 @@ def payload_of(batch: Batch) -> pa.RecordBatch:
     for position, score in enumerate(_score_columns(outcomes.score)):
         columns[f"score_{position}"] = pa.array(score)
     for position, values in enumerate(batch.segments.values()):
-        columns[f"segment_{position}"] = values.dictionary_decode()
+        columns[f"segment_{position}"] = canonical_text(_followed(values))
     return pa.RecordBatch.from_pydict(columns)
 
 
+def _followed(values: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Segment values, null where one is too long to have a profile of its own."""
+    lengths = pc.utf8_length(values.dictionary)
+    short = pc.less_equal(lengths, MAX_VALUE_CHARACTERS)
+    if pc.all(short).as_py() is not False:
+        return values
+    entries = pc.if_else(short, values.dictionary, pa.scalar(None, pa.string()))
+    return pa.DictionaryArray.from_arrays(values.indices, entries)
+
+
 def _stored(codes: Codes) -> pa.Array:
-    return codes.dictionary_decode() if isinstance(codes, pa.DictionaryArray) else pa.array(codes)
+    return canonical_text(codes) if isinstance(codes, pa.DictionaryArray) else pa.array(codes)
 
 
 def _score_columns(score: NDArray[np.float64] | None) -> Sequence[NDArray[np.float64]]:

@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from exporter.batch import Batch, Outcomes
 from exporter.profiles import Grid, Profile, profile_outcomes, profile_rows
-from exporter.service.payload import segment_key
+from exporter.service.payload import MAX_VALUE_CHARACTERS, segment_key
 from exporter.store import Delta
 from exporter.windows import bucket_starts
-
-MAX_VALUE_CHARACTERS = 200
-"""A longer segment value has no profile of its own."""
 
 
 class SegmentValues:

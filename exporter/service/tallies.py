@@ -20,11 +20,19 @@ def arrival_tallies(
     batch: Batch, rejected: Counter[str], *, profiled: int, duplicates: int
 ) -> dict[tuple[str, ...], int]:
     """What came and was left out: rows that have no place in time. Profiles count the others themselves."""
-    counts: dict[tuple[str, ...], int] = {("received",): batch.received - profiled}
-    counts |= {("rejected", reason): count for reason, count in rejected.items() if count}
-    counts |= {("invalid", column): count for column, count in batch.invalid.items() if count}
+    counts = rejected_tallies(batch.received - profiled, rejected, batch.invalid)
     if batch.ids is not None:
         counts["duplicate",] = duplicates
+    return counts
+
+
+def rejected_tallies(
+    received: int, rejected: Mapping[str, int], invalid: Mapping[str, int]
+) -> dict[tuple[str, ...], int]:
+    """Rows that came and are in no profile, by reason, and wrong values, by column."""
+    counts: dict[tuple[str, ...], int] = {("received",): received}
+    counts |= {("rejected", reason): count for reason, count in rejected.items() if count}
+    counts |= {("invalid", column): count for column, count in invalid.items() if count}
     return counts
 
 
