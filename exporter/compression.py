@@ -30,19 +30,17 @@ def decompress(body: Bytes, encoding: str | None, *, maximum_bytes: int) -> Byte
     codec = _CODECS.get(name)
     if codec is None:
         raise UnsupportedFormatError(f"Expected Content-Encoding gzip or zstd, but {encoding!r:.80} came.")
-    pieces = []
-    total = 0
+    content = bytearray()  # grows in place, and goes back to the system as a whole
     try:
         with pa.CompressedInputStream(pa.BufferReader(body), codec) as stream:
             while piece := stream.read(_PIECE_BYTES):
-                total += len(piece)
-                if total > maximum_bytes:
+                content += piece
+                if len(content) > maximum_bytes:
                     raise TooLargeError(
                         f"Expected at most {maximum_bytes} bytes once {name} is undone, but more came."
                     )
-                pieces.append(piece)
     except (pa.ArrowException, OSError) as error:
         raise UnreadableError(f"The body is not whole {name}: {error}") from error
-    if not total and len(body):
+    if not content and len(body):
         raise UnreadableError(f"The body holds nothing once {name} is undone.")
-    return b"".join(pieces)
+    return content

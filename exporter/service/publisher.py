@@ -194,5 +194,6 @@ def retired_grids(lane: Lane, now: float) -> list[Grid]:
 
 def is_stale(lane: Lane, now: float) -> bool:
     """Whether no rows have come for longer than `stale_after`."""
-    arrivals = [at for key, at in lane.state.items() if key[0] == "last_batch"]
+    with lane.lock:
+        arrivals = [at for key, at in lane.state.items() if key[0] == "last_batch"]
     return bool(arrivals) and now - max(arrivals) > lane.config.stale_after
