@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from exporter.baseline import grid_of, resolved_schema
 from exporter.batch import Batch, validate_batch
+from exporter.columns.repeats import repeated_rows
 from exporter.errors import UnusableBatchError
 from exporter.evaluation import Settings, measure_quality
 from exporter.profiles import Profile, profile_rows
@@ -26,6 +28,10 @@ _NO_COLUMN = "\x1f"
 
 class DataQualityDashboard:
     """Completeness, validity, consistency, uniqueness and timeliness of tables.
+
+    The whole table is at hand, so distinct values are counted exactly, and `duplicate` is the share of rows
+    that repeat an earlier one in all columns of the table. Neither enters the score: only an id must differ
+    from row to row, and a table has no column that is known to be one.
 
     Parameters
     ----------
@@ -110,6 +116,7 @@ class DataQualityDashboard:
         report = measure_quality(
             profile, None, Settings(timeliness=timestamp_col is not None, quality_weights=self._weights)
         )
+        report = self._with_counts(report, table, table.column_names if columns is None else columns)
         return self._without_baseline(report, judged.failures)
 
     def _batch(self, table: pa.Table, schema: Schema, now: float) -> Batch:
@@ -143,8 +150,41 @@ class DataQualityDashboard:
             profile.tallies["timely",] = timely
 
     @staticmethod
+    def _with_counts(report: QualityReport, table: pa.Table, columns: Sequence[str]) -> QualityReport:
+        """Replace what a profile knows of distinct values and repeated rows by exact counts."""
+        counted = ("quality_uniqueness_ratio", "quality_duplicate_ratio")
+        gaps = [gap for gap in report.undefined if gap[0] not in counted]
+        uniqueness = {}
+        for name in columns:
+            ratio, reason = _uniqueness(table[name])
+            if ratio is not None:
+                uniqueness[name] = ratio
+            elif reason is not None:
+                gaps.append(("quality_uniqueness_ratio", name, reason))
+        repeated = repeated_rows(table)
+        if repeated is None:
+            gaps.append(("quality_duplicate_ratio", None, "not_comparable"))
+        duplicate = None if repeated is None else float(repeated.mean())
+        return replace(report, uniqueness=uniqueness, duplicate=duplicate, undefined=tuple(gaps))
+
+    @staticmethod
     def _without_baseline(report: QualityReport, failures: Mapping[str, str]) -> QualityReport:
         """Leave out what only a baseline could tell, and name the rules that failed."""
         kept = tuple(gap for gap in report.undefined if gap[2] != "no_baseline")
         failed = tuple(("quality_rule", path, "error") for path in failures)
         return replace(report, undefined=(*kept, *failed))
+
+
+def _uniqueness(column: pa.ChunkedArray) -> tuple[float | None, str | None]:
+    """Distinct values over values; or None and the reason."""
+    values = column.drop_null()
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type).drop_null()
+    if pa.types.is_floating(values.type):
+        values = pc.add(values.filter(pc.invert(pc.is_nan(values))), 0.0)  # -0.0 is 0.0
+    if not len(values):
+        return None, "empty"
+    try:
+        return pc.count_distinct(values).as_py() / len(values), None
+    except pa.ArrowNotImplementedError:  # lists and other nested values
+        return None, "not_comparable"

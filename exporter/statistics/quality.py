@@ -44,6 +44,8 @@ def quality_report(
 ) -> QualityReport:
     """All quality ratios of a window.
 
+    The score knows of uniqueness the id's alone: that the values of a feature repeat is no defect.
+
     Parameters
     ----------
     columns : mapping of name to column view
@@ -68,7 +70,9 @@ def quality_report(
         )
     gaps: list[Gap] = []
     features = {name: column for name, column in columns.items() if column.grid.role is not Role.LABEL}
-    duplicate = _duplicate_ratio(tallies, rows, looked=id_column is not None)
+    duplicate = _duplicate_ratio(tallies, rows, by_id=id_column is not None)
+    if duplicate is None:
+        gaps.append(("quality_duplicate_ratio", None, "not_comparable"))
     unique = {} if id_column is None or duplicate is None else {id_column: 1 - duplicate}
     report: dict[str, Any] = {
         "completeness": {name: _complete(column) for name, column in features.items() if _seen(column)},
@@ -81,7 +85,7 @@ def quality_report(
     }
     timely = min(1.0, tallies.get(("timely",), 0) / rows) if timeliness else None
     score = _score(report, timely, weights or {})
-    report["uniqueness"] = {**unique, **_distinct_ratios(features)}
+    report["uniqueness"] = {**unique, **_distinct_ratios(features, gaps)}
     return QualityReport(
         **report, duplicate=duplicate, timeliness=timely, score=score, rows=rows, undefined=tuple(gaps)
     )
@@ -96,10 +100,16 @@ def _complete(column: ColumnView) -> float:
     return 1 - int(column.missing) / missing_rows(column)[1]
 
 
-def _duplicate_ratio(tallies: Tallies, rows: int, *, looked: bool) -> float | None:
-    """Repeated ids (which are not profiled) among all that came; None when ids were not looked at."""
-    duplicates = tallies.get(("duplicate",), 0 if looked else None)
-    return None if duplicates is None else duplicates / (rows + duplicates)
+def _duplicate_ratio(tallies: Tallies, rows: int, *, by_id: bool) -> float | None:
+    """Repeated ids (which are not profiled) among all that came; without ids, repeated rows among the rows.
+
+    None where neither was looked for: rows that came as profiles.
+    """
+    duplicates = tallies.get(("duplicate",), 0 if by_id else None)
+    if duplicates is not None:
+        return duplicates / (rows + duplicates)
+    repeated = tallies.get(("repeated",))
+    return None if repeated is None else min(1.0, repeated / rows)
 
 
 def _type_valid(columns: Iterable[str], tallies: Tallies, rows: int) -> dict[str, float]:
@@ -170,18 +180,29 @@ def known_category_ratio(baseline: CategoricalView, current: CategoricalView) ->
     return known / int(current.n)
 
 
-def _distinct_ratios(columns: Mapping[str, ColumnView]) -> dict[str, float]:
-    """Different values over values, of the columns whose different values are all counted one by one."""
+def _distinct_ratios(columns: Mapping[str, ColumnView], gaps: list[Gap]) -> dict[str, float]:
+    """Different values over values.
+
+    Exact where all different values are counted one by one, else the column's own estimate; numeric columns
+    with values between the edges have neither, and are `not_comparable`.
+    """
     ratios = {}
     for name, column in columns.items():
         if column.n <= 0:
-            continue
-        if is_categorical(column) and column.other == 0:
-            distinct = np.count_nonzero(column.counts) + sum(rows > 0 for rows in column.novel.values())
-            ratios[name] = int(distinct) / int(column.n)
+            gaps.append(("quality_uniqueness_ratio", name, "empty"))
+        elif is_categorical(column):
+            ratios[name] = min(1.0, _different(column) / int(column.n))
         elif is_numeric(column) and not column.cells[0::2].any():
             ratios[name] = int(np.count_nonzero(column.cells)) / int(column.n)
+        else:
+            gaps.append(("quality_uniqueness_ratio", name, "not_comparable"))
     return ratios
+
+
+def _different(column: CategoricalView) -> int:
+    if column.other != 0:
+        return int(column.distinct)
+    return int(np.count_nonzero(column.counts)) + sum(rows > 0 for rows in column.novel.values())
 
 
 def _rule_ratios(tallies: Tallies) -> dict[str, dict[str, float]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -64,7 +66,33 @@ def test_without_a_baseline_range_and_categories_have_reasons(columns):
     assert set(report.undefined) == {
         ("quality_in_range_ratio", "x", "no_baseline"),
         ("quality_known_category_ratio", "c", "no_baseline"),
+        ("quality_uniqueness_ratio", "x", "not_comparable"),
+        ("quality_duplicate_ratio", None, "not_comparable"),
     }
+
+
+def test_uniqueness_is_exact_or_estimated_or_has_a_reason(numeric_pair, categorical_pair):
+    """Values counted one by one are exact, hashed names are estimated, the rest has a reason."""
+    _, many = categorical_pair(["a"] * 50, ["b"] * 50)
+    many = replace(many, novel={"b": 10}, other=40, distinct=45)
+    columns = {
+        "counted": numeric_pair(np.arange(10.0), np.arange(10.0).repeat(2))[1],
+        "between": numeric_pair(np.arange(10.0), np.arange(20) / 7)[1],
+        "empty": numeric_pair(np.arange(10.0), np.full(20, np.nan))[1],
+        "many": many,
+    }
+    report = quality_report(columns, {}, rows=20)
+    assert report.uniqueness == {"counted": 0.5, "many": 0.9}
+    gaps = {gap[1:] for gap in report.undefined if gap[0] == "quality_uniqueness_ratio"}
+    assert gaps == {("between", "not_comparable"), ("empty", "empty")}
+
+
+def test_without_ids_repeated_rows_are_duplicates(columns):
+    """Rows that repeat are in the profile themselves; where nobody looked there is a reason."""
+    assert quality_report(columns[1], {("repeated",): 2}, rows=10).duplicate == 0.2
+    unknown = quality_report(columns[1], {}, rows=10)
+    assert unknown.duplicate is None
+    assert ("quality_duplicate_ratio", None, "not_comparable") in unknown.undefined
 
 
 def test_an_empty_window_is_empty():
