@@ -24,7 +24,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who asks what: the idempotency key and the hash of the body it came with."""
+    """Who asks what: the idempotency key and the hash of the body and the parameters it came with."""
 
     endpoint: str
     key: str | None
@@ -54,7 +54,7 @@ def once(store: Store, lane: Lane, request: Request) -> Iterator[Answer | None]:
     Raises
     ------
     KeyReusedError
-        The key came before with another body.
+        The key came before with another body or other parameters.
     ConflictError
         The first request with this key is still under way.
     """
@@ -75,7 +75,8 @@ def once(store: Store, lane: Lane, request: Request) -> Iterator[Answer | None]:
             yield None
         elif stored.body_hash != request.body_hash:
             raise KeyReusedError(
-                "this Idempotency-Key was used before with another body; use a new key for new content"
+                "this Idempotency-Key was used before with another body or other parameters; "
+                "use a new key for new content"
             )
         else:
             yield Answer(200, {**orjson.loads(stored.body), "duplicate": True})

@@ -7,7 +7,7 @@ header; then there must be room for one more body; only then is the body read, o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,7 +68,7 @@ class Ingest:
 
     def push_batch(self, model: str, version: str, backfill: bool) -> Response:
         schema = self._service.schema(model)
-        with self._body(ROW_TYPES) as body:
+        with self._body(ROW_TYPES, version=version, backfill=backfill) as body:
             table = self._rows(body, schema)
             return _answer(
                 self._service.ingest_batch(
@@ -84,7 +84,7 @@ class Ingest:
 
     def push_profile(self, model: str, version: str) -> Response:
         self._service.schema(model)
-        with self._body((PROFILE_TYPE,)) as body:
+        with self._body((PROFILE_TYPE,), version=version) as body:
             return _answer(
                 self._service.ingest_profile(
                     model, self._plain(body), version=version, key=body.key, body_hash=body.body_hash
@@ -93,7 +93,8 @@ class Ingest:
 
     def create_baseline(self, model: str, version: str | None, activate: bool, regrid: bool) -> Response:
         schema = self._service.schema(model)
-        with self._body((*ROW_TYPES, BASELINE_TYPE)) as body:
+        parameters = {"version": version, "activate": activate, "regrid": regrid}
+        with self._body((*ROW_TYPES, BASELINE_TYPE), **parameters) as body:
             source: dict[str, Any]
             if body.content_type == BASELINE_TYPE:
                 source = {"artifact": self._plain(body)}
@@ -114,7 +115,7 @@ class Ingest:
             )
 
     @contextmanager
-    def _body(self, accepted: tuple[str, ...]) -> Iterator[Received]:
+    def _body(self, accepted: tuple[str, ...], **parameters: str | bool | None) -> Iterator[Received]:
         content_type, encoding = _content_type(request, accepted), _encoding(request)
         key = idempotency_key(request)
         length = request.content_length
@@ -124,7 +125,7 @@ class Ingest:
             length = 0
         with self._admission.admit(self._limits.body_bytes if length is None else length):
             data = _read(request.environ["wsgi.input"], length, self._limits.body_bytes)
-            yield Received(data, content_type, encoding, key, hashlib.sha256(data).hexdigest())
+            yield Received(data, content_type, encoding, key, content_hash(data, parameters))
 
     def _rows(self, body: Received, schema: Schema) -> pa.Table:
         return self._decoder.decode(
@@ -133,6 +134,12 @@ class Ingest:
 
     def _plain(self, body: Received) -> bytes:
         return bytes(decompress(body.data, body.encoding, maximum_bytes=self._decoding.decoded_bytes))
+
+
+def content_hash(data: bytes | bytearray | memoryview, parameters: Mapping[str, str | bool | None]) -> str:
+    """What an idempotency key stands for: the body as it came, and the parameters that came with it."""
+    asked = orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(hashlib.sha256(data).digest() + asked).hexdigest()
 
 
 def idempotency_key(request: Request) -> str | None:

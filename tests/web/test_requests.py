@@ -66,6 +66,17 @@ def test_key_with_another_body_is_refused(web):
     assert_error(web.push(rows(), Idempotency_Key="reused"), 422, "idempotency_key_reused")
 
 
+@pytest.mark.parametrize("path", ["batches", "batches?version=a", "batches?backfill=true"])
+def test_key_with_other_parameters_is_refused(web, path):
+    """The same key and body for another version, or as backfill, is 422 and not a duplicate."""
+    batch = rows()
+    web.push(batch, f"{BATCHES}?version=b", Idempotency_Key=f"for b, then {path}")
+    refused = web.push(batch, f"{MODEL}/{path}", Idempotency_Key=f"for b, then {path}")
+    assert_error(refused, 422, "idempotency_key_reused")
+    again = web.push(batch, f"{BATCHES}?version=b&backfill=false", Idempotency_Key=f"for b, then {path}")
+    assert again.json()["duplicate"] is True
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "schl\u00fcssel"])
 def test_odd_keys_are_refused(web, key):
     """A key is 1 to 255 printable ASCII characters."""
