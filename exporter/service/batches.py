@@ -34,7 +34,7 @@ COMPUTING = 1
 """Batches that are validated and profiled at the same time. Two at once on two cores cost more than one after
 the other: they share caches, and every one that waits for the interpreter wakes up to ask for it."""
 MAX_BUCKETS = 4096
-MAX_PROFILE_CELLS = 2**26
+MAX_PROFILE_CELLS = 2**27
 """Buckets that the rows of one batch may fall into, and cells of their profiles in all (8 bytes each)."""
 THREADED_ROWS = 50_000
 """From this many rows on, the columns of one batch are profiled by two threads."""
