@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import bcrypt
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from exporter.errors import ConfigurationError
 from exporter.settings import Settings, problems_of
@@ -108,6 +108,18 @@ class TokenConfig(Settings):
     sha256: Annotated[str, AfterValidator(_digest)]
     scopes: tuple[Scope, ...] = Field(min_length=1)
     models: tuple[str, ...] | None = None
+
+    @field_validator("models")
+    @classmethod
+    def _not_for_metrics(
+        cls, models: tuple[str, ...] | None, known: ValidationInfo
+    ) -> tuple[str, ...] | None:
+        if models is not None and Scope.METRICS in known.data.get("scopes", ()):
+            raise ValueError(
+                "expected no models beside the scope metrics: /metrics shows every model; "
+                "give scrapers a token of their own"
+            )
+        return models
 
 
 class WebConfig(Settings):

@@ -185,6 +185,10 @@ def test_configured_headers_are_sent(guarded):
         ({"tokens": [{"name": "t", "sha256": "abc", "scopes": ["read"]}]}, "tokens[0].sha256"),
         ({"tokens": [{"name": "t", "sha256": "0" * 64, "scopes": ["write"]}]}, "tokens[0].scopes[0]"),
         ({"tokens": [{"name": "t", "sha256": "0" * 64, "scopes": []}]}, "tokens[0].scopes"),
+        (
+            {"tokens": [{"name": "t", "sha256": "0" * 64, "scopes": ["read", "metrics"], "models": ["a"]}]},
+            "tokens[0].models",
+        ),
         ({"tls_server_config": {"cert_file": "x"}}, "tls_server_config.key_file"),
         (
             {"tls_server_config": {"cert_file": "x", "key_file": "y", "min_version": "TLS10"}},
