@@ -207,8 +207,9 @@ def test_authentication_headers(server: Any, tmp_path: Path, monkeypatch: pytest
     ):
         client, _ = client_of(server, **settings)
         with client:
-            client.status("m")
+            client.status("m", window="1d", version="v")
         assert server.requests[-1].headers["authorization"].startswith(start)
+        assert server.requests[-1].query == {"window": ["1d"], "version": ["v"]}
 
 
 def test_baselines(server: Any) -> None:

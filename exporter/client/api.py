@@ -264,8 +264,9 @@ class Client:
     def quality(self, model: str, **view: str) -> Mapping[str, Any]:
         return self._get(f"{model_path(model)}/quality", view)
 
-    def status(self, model: str) -> Mapping[str, Any]:
-        return self._get(f"{model_path(model)}/status")
+    def status(self, model: str, **view: str) -> Mapping[str, Any]:
+        """Return how fresh values are and why one is missing; `window`, `version`, `segment` choose which."""
+        return self._get(f"{model_path(model)}/status", view)
 
     def distributions(self, model: str, column: str, **view: str) -> Mapping[str, Any]:
         return self._get(f"{model_path(model)}/distributions", {"column": column, **view})

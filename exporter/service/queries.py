@@ -86,13 +86,30 @@ def details(lane: Lane) -> dict[str, Any]:
         }
 
 
-def status(lane: Lane) -> dict[str, Any]:
-    """How fresh a model's values are, and every reason for one that is missing."""
+def status(
+    lane: Lane, window: str | None = None, version: str | None = None, segment: str | None = None
+) -> dict[str, Any]:
+    """How fresh a model's values are, and every reason for one that is missing.
+
+    The lists are of the chosen windows, versions and segments; what drifted and degraded is of the whole
+    model where no segment is chosen.
+    """
+    _check_window(lane, window)
     with lane.lock:
+        chosen = [
+            evaluation
+            for evaluation in lane.evaluations.values()
+            if window in (None, evaluation.window.name)
+            and version in (None, evaluation.version)
+            and segment in (None, "*", _segment(evaluation))
+        ]
+        shown = [evaluation for evaluation in chosen if segment is not None or evaluation.segment is None]
         return {
             **summary(lane),
+            "drifted_columns": sorted({name for one in shown for name in one.drift.detected_columns}),
+            "degraded_metrics": sorted({name for one in shown for name in one.performance.degraded}),
             "evaluated": lane.evaluated_at or None,
-            "failures": dict(lane.failures),
+            "failures": {version: dict(failed) for version, failed in lane.failures.items() if failed},
             "undefined": [
                 {
                     "version": evaluation.version,
@@ -102,7 +119,7 @@ def status(lane: Lane) -> dict[str, Any]:
                     "subject": subject,
                     "reason": reason,
                 }
-                for evaluation in lane.evaluations.values()
+                for evaluation in chosen
                 for measure, subject, reason in evaluation.undefined
             ],
         }

@@ -267,8 +267,10 @@ class Service:
     ) -> dict[str, Any]:
         return queries.evaluations(self._lane(model), "quality", window, version, segment)
 
-    def status(self, model: str) -> dict[str, Any]:
-        return queries.status(self._lane(model))
+    def status(
+        self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
+    ) -> dict[str, Any]:
+        return queries.status(self._lane(model), window, version, segment)
 
     def distributions(
         self, model: str, column: str | None = None, window: str | None = None, version: str | None = None

@@ -37,8 +37,8 @@ class Api:
     def quality(self, model: str, **view: str | None) -> Response:
         return _answered(self._service.quality(model, **view))
 
-    def status(self, model: str) -> Response:
-        return _answered(self._service.status(model))
+    def status(self, model: str, **view: str | None) -> Response:
+        return _answered(self._service.status(model, **view))
 
     def distributions(self, model: str, column: str | None, **view: str | None) -> Response:
         if column is None:

@@ -135,6 +135,11 @@ _VIEW = {
     "version": Parameter("string", "Version of the model; all versions when left out."),
     "segment": Parameter("string", "Segment as `column=value`; the whole model when left out."),
 }
+_PART = {
+    "window": Parameter("string", "Window as configured; all windows when left out."),
+    "version": _VIEW["version"],
+    "segment": Parameter("string", "Segment as `column=value`; everything when left out."),
+}
 _ACTIVATE = Parameter("boolean", "Compare with the new baseline at once.", default=True)
 _REGRID = Parameter(
     "boolean", "Move the model to the new baseline's grid; its windows start anew.", default=False
@@ -227,7 +232,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("performance", "GET", f"{_MODEL}/performance", Scope.READ, "Latest performance.", _VIEW),
     Operation("drift", "GET", f"{_MODEL}/drift", Scope.READ, "Latest drift verdicts.", _VIEW),
     Operation("quality", "GET", f"{_MODEL}/quality", Scope.READ, "Latest data quality.", _VIEW),
-    Operation("status", "GET", f"{_MODEL}/status", Scope.READ, "What is known, missing and why."),
+    Operation("status", "GET", f"{_MODEL}/status", Scope.READ, "What is known, missing and why.", _PART),
     Operation(
         "distributions",
         "GET",

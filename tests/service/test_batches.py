@@ -213,3 +213,25 @@ def test_rules_and_quality_reach_the_report(bench: Make, rows: Rows) -> None:
     assert quality["consistency"] == {"positive_scores_high": 1.0}
     timely = sum(NOW - at <= 1800 for at in table["at"].to_pylist()) / 1000
     assert quality["timeliness"] == pytest.approx(timely)
+
+
+def test_status_is_filtered(bench: Make, rows: Rows) -> None:
+    """Each entry of the status is shown for its window, version and segment, and for no other."""
+    b = bench()
+    b.push(rows(600))
+    b.push(rows(600), version="challenger")
+    b.service.evaluate("m")
+    everything = b.service.status("m")["undefined"]
+    for name, values in {
+        "window": ("1h", "6h"),
+        "version": ("default", "challenger"),
+        "segment": ("carrier=AA", "carrier=UA"),
+    }.items():
+        for value in values:
+            found = b.service.status("m", **{name: value})["undefined"]
+            assert found == [entry for entry in everything if entry[name] == value]
+            assert found
+    b.push(rows(2000, 5000, shift=2.0), version="challenger")
+    b.service.evaluate("m")
+    assert b.service.status("m", version="default")["drifted_columns"] == []
+    assert b.service.status("m", version="challenger")["drifted_columns"] == ["distance"]

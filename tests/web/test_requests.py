@@ -268,6 +268,17 @@ def test_profiles_on_another_grid_and_broken_ones_are_refused(web):
     assert_error(web.push([], f"{MODEL}/profiles"), 415, "unsupported_format")
 
 
+def test_status_takes_a_view(web):
+    """The status of one window, version or segment; a window that is not configured is 404."""
+    web.push(rows(5))
+    whole = web.ask("GET", f"{MODEL}/status").json()
+    window = whole["windows"][0]
+    view = web.ask("GET", f"{MODEL}/status?window={window}&version=default&segment=carrier=AA")
+    assert view.status_code == 200
+    assert view.json().keys() == whole.keys()
+    assert_error(web.ask("GET", f"{MODEL}/status?window=99y"), 404, "not_found")
+
+
 def test_labels_and_deletes(serve):
     """Labels are joined, a version's and a model's data are forgotten."""
     web = serve()
