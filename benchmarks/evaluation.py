@@ -1,10 +1,11 @@
-"""What it costs to evaluate a window, after new rows and after the window has moved.
+"""What it costs to evaluate a window, after new rows and after the window has moved, and with segments.
 
-python -m benchmarks.evaluation
+python -m benchmarks.evaluation [--segments 20]
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -44,7 +45,60 @@ def milliseconds(lane: object, repeats: int, *, rolled: bool) -> float:
     return 1e3 * float(np.median(times))
 
 
+def resident_megabytes() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1e3
+
+
+def segmented(values: int) -> None:
+    """Memory and time with profiles of their own for this many values of one column, by versions."""
+    settings = parse_config(
+        yaml.safe_load(configuration(evaluation_interval="1h", segments="[where]", windows="[6h, 1d, 7d]"))
+    )
+    now = 1.7e9 // 3600 * 3600
+    print(f"window of {BUCKETS} buckets of {ROWS:,} rows x 60 columns, 1 segment column of {values} values")
+
+    def table(count: int, start: float, seed: int) -> pa.Table:
+        where = np.random.default_rng(seed).integers(0, values, count)
+        made = labelled(rows(count, seed=seed), start, seed)
+        return made.append_column("where", pa.array([f"place {code}" for code in where]))
+
+    with tempfile.TemporaryDirectory() as directory:
+        clock = ManualClock(now + BUCKETS * 3600)
+        store = Store.open(Path(directory), clock=clock)
+        service = Service(settings, store, clock=clock)
+        service.start()
+        service.create_baseline("m", table=table(100_000, now, 99))
+        lane = service._lanes["m"]
+        print(f"  no rows            {resident_megabytes():>7.0f} MB resident")
+        for versions in (1, 2):
+            began = time.perf_counter()
+            for hour in range(BUCKETS):
+                service.ingest_batch("m", table(ROWS, now + 3600 * hour, hour), version=f"v{versions}")
+            pushed = time.perf_counter() - began
+            lane.dirty = False
+            times = []
+            for _ in range(3):
+                start = time.perf_counter()
+                evaluate_lane(lane, 0.0)
+                times.append(time.perf_counter() - start)
+            print(
+                f"  {versions} version{'s' if versions > 1 else ' '}         {resident_megabytes():>7.0f} MB "
+                f"resident, evaluation {times[0]:.2f} s at first, then {min(times):.2f} s, "
+                f"a batch {1e3 * pushed / BUCKETS:.0f} ms",
+                flush=True,
+            )
+        service.stop()
+        store.close()
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--segments", type=int, help="measure segments of one column with this many values")
+    options = parser.parse_args()
+    if options.segments:
+        segmented(options.segments)
+        return
     settings = parse_config(yaml.safe_load(configuration(evaluation_interval="1h")))
     now = 1.7e9 // 3600 * 3600
     with tempfile.TemporaryDirectory() as directory:

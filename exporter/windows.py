@@ -1,9 +1,10 @@
 """Profiles in time: buckets by event time, and the sliding windows that are merges of them.
 
 A :class:`ProfileSeries` holds what one version (or one segment of it) saw, by bucket. Buckets at rest are
-encoded bytes; the few that rows still come into are open profiles; a window that was asked for once is kept
-as a running sum, to which new rows are added as they come. So a window costs a merge of stored buckets when
-it slides, and an addition of the new rows when it does not.
+encoded bytes; the few that rows still come into are open profiles. Of a whole version a window that was
+asked for once is kept as a running sum, to which new rows are added as they come: it costs a merge of stored
+buckets when it slides, and an addition of the new rows when it does not. There are many more segments than
+versions, so theirs are compact: an open bucket is encoded before it turns dense, and a window is merged anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -22,8 +24,17 @@ Part = Literal["features", "outcomes"]
 MAX_BUCKETS_PER_WINDOW = 200
 """A longer window reads coarser buckets, so that no window merges more than about this many."""
 
-OPEN_BUCKETS = 6
-"""Buckets of a series that are kept open for new rows; the least recently used one is encoded first."""
+FEWEST_BUCKETS_PER_WINDOW = 24
+"""A window slides by a bucket at a time, and not by more than one part in this many of its length."""
+
+OPEN_BUCKETS = 4
+"""Buckets a tier that a series keeps open for new rows; the least recently used one is encoded first."""
+
+OPEN_BUCKETS_COMPACT = 2
+"""The same of a compact series; these are sparse."""
+
+MOST_ENCODED = 8
+"""Encoded profiles of a bucket that lie side by side before they are merged into one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +54,65 @@ def bucket_starts(event_time: np.ndarray, width: float) -> np.ndarray:
 
 
 def tier_width(window_seconds: float, resolution: float) -> float:
-    """Width in seconds of the buckets that a window is merged from: a multiple of `resolution`."""
-    return resolution * max(1, int(np.ceil(window_seconds / (resolution * MAX_BUCKETS_PER_WINDOW))))
+    """Width in seconds of the buckets that a window is merged from: a multiple of `resolution`.
+
+    The smallest one that divides the window into at most 200 buckets; where that would leave fewer than 24,
+    the largest one that divides it into more. A window that is no multiple of `resolution` cannot be divided.
+    """
+    units = round(window_seconds / resolution)
+    least = max(1, int(np.ceil(window_seconds / (resolution * MAX_BUCKETS_PER_WINDOW))))
+    if least == 1 or not np.isclose(units * resolution, window_seconds, rtol=1e-9):
+        return resolution * least
+    coarser = range(least, units // FEWEST_BUCKETS_PER_WINDOW + 1)
+    finer = range(least - 1, 0, -1)
+    return resolution * next(width for width in chain(coarser, finer) if units % width == 0)
 
 
 def window_span(newest: float, window_seconds: float, width: float) -> Span:
     """The window that ends with the bucket of `newest`, the newest event time."""
     end = np.floor(newest / width) * width + width
     return Span(float(end - window_seconds), float(end))
+
+
+def _only(profile: Profile, part: Part) -> Profile:
+    """One part of a profile, sharing its vectors; tallies belong to the features."""
+    features = part == "features"
+    return Profile(
+        profile.grid,
+        rows=profile.rows,
+        labeled_rows=profile.labeled_rows,
+        features=profile.features if features else None,
+        outcomes=None if features else profile.outcomes,
+        tallies=profile.tallies if features else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What a window is merged from, taken out of a series; merging it needs no lock.
+
+    Attributes
+    ----------
+    encoded : tuple of bytes
+    open : tuple of Profile
+        Copies of one part each.
+    """
+
+    grid: Grid
+    part: Part
+    encoded: tuple[bytes, ...]
+    open: tuple[Profile, ...]
+
+    def merged(self) -> Profile:
+        """The profile of the window; the caller's own."""
+        if len(self.open) == 1 and not self.encoded:
+            return self.open[0]
+        total = Profile.empty(self.grid)
+        for encoded in self.encoded:
+            total.add(decode(encoded, self.grid, parts=(self.part,), stored=True))
+        for profile in self.open:
+            total.add(profile)
+        return total
 
 
 @dataclass(slots=True)
@@ -66,13 +128,20 @@ class _Bucket:
         for encoded in self.at_rest:
             total.add(decode(encoded, total.grid, parts=parts, stored=True))
         if self.open is not None:
-            total.add(self.open)
+            total.add(_only(self.open, parts[0]) if len(parts) == 1 else self.open)
 
-    def rest(self, grid: Grid) -> None:
+    def rest(self, grid: Grid, most: int = 1) -> None:
+        """Encode what is open, and merge with what is encoded where that makes more than `most` profiles."""
         if self.open is not None:
-            for encoded in self.at_rest:
-                self.open.add(decode(encoded, grid, stored=True))
-            self.at_rest, self.open = [encode(self.open)], None
+            if len(self.at_rest) >= most:
+                for encoded in self.at_rest:
+                    self.open.add(decode(encoded, grid, stored=True))
+                self.at_rest = []
+            self.at_rest, self.open = [*self.at_rest, encode(self.open)], None
+
+
+def _is_dense(profile: Profile) -> bool:
+    return profile.features.counts.is_dense or profile.outcomes.counts.is_dense
 
 
 @dataclass(slots=True)
@@ -91,6 +160,8 @@ class ProfileSeries:
     resolution : float
         Width of the finest buckets, in seconds.
     windows : mapping of window name to seconds
+    compact : bool
+        Take little memory rather than little time: for segments.
 
     Not thread safe: the caller holds the model's lock.
     """
@@ -98,17 +169,22 @@ class ProfileSeries:
     grid: Grid
     resolution: float
     windows: Mapping[str, float]
+    compact: bool = False
+    _widths: dict[str, float] = field(default_factory=dict)
     _tiers: dict[float, dict[int, _Bucket]] = field(default_factory=dict)
     _open: OrderedDict[tuple[float, int], None] = field(default_factory=OrderedDict)
     _running: dict[tuple[str, Part], _Running] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        widths = {self.resolution, *(self.width(window) for window in self.windows)}
+        self._widths = {
+            window: tier_width(seconds, self.resolution) for window, seconds in self.windows.items()
+        }
+        widths = {self.resolution, *self._widths.values()}
         self._tiers = {width: {} for width in sorted(widths)}
 
     def width(self, window: str) -> float:
         """Width in seconds of the buckets that this window is merged from."""
-        return tier_width(self.windows[window], self.resolution)
+        return self._widths[window]
 
     def add(self, bucket: int, delta: Profile) -> None:
         """Add what came to a bucket, by its start; counts are negative where a label is taken back."""
@@ -118,16 +194,22 @@ class ProfileSeries:
             if held.open is None:
                 held.open = Profile.empty(self.grid)
             held.open.add(delta)
+            if self.compact and _is_dense(held.open):
+                held.rest(self.grid, MOST_ENCODED)
             held.rows += delta.rows
             held.labeled += delta.labeled_rows
-            self._open[width, start] = None
-            self._open.move_to_end((width, start))
-        for running in self._running.values():
+            if held.open is not None:
+                self._open[width, start] = None
+                self._open.move_to_end((width, start))
+            else:
+                self._open.pop((width, start), None)
+        for (_, part), running in self._running.items():
             if bucket in running.span:
-                running.profile.add(delta)
-        while len(self._open) > OPEN_BUCKETS * len(self._tiers):
+                running.profile.add(_only(delta, part))
+        most = OPEN_BUCKETS_COMPACT if self.compact else OPEN_BUCKETS
+        while len(self._open) > most * len(self._tiers):
             (width, start), _ = self._open.popitem(last=False)
-            self._tiers[width][start].rest(self.grid)
+            self._tiers[width][start].rest(self.grid, MOST_ENCODED if self.compact else 1)
 
     def restore(self, bucket: int, encoded: bytes, *, rows: int, labeled: int) -> None:
         """Take a stored bucket back at start-up; it is merged when a window first asks for it."""
@@ -143,17 +225,40 @@ class ProfileSeries:
         Returns
         -------
         Span, Profile
-            The profile is the running sum itself: read it before the lock is released, or copy it.
+            The profile may be the running sum itself: read it before the lock is released, or take
+            :meth:`pieces`.
         """
-        width = self.width(name)
-        span = window_span(newest, self.windows[name], width)
+        span, width = self.span(name, newest), self.width(name)
         running = self._running.get((name, part))
         if running is None or running.span != span:
             merged = Profile.empty(self.grid)
             for start in self._within(span, width):
                 self._tiers[width][start].add_to(merged, (part,))
+            if self.compact:
+                return span, merged
             running = self._running[name, part] = _Running(span, merged)
         return span, running.profile
+
+    def pieces(self, name: str, newest: float, part: Part) -> tuple[Span, Pieces]:
+        """The window that ends with the bucket of `newest`, to be merged after the lock is released."""
+        if not self.compact:
+            span, running = self.window(name, newest, part)
+            return span, Pieces(self.grid, part, (), (_only(running, part).copy(),))
+        span, width = self.span(name, newest), self.width(name)
+        buckets = [self._tiers[width][start] for start in self._within(span, width)]
+        encoded = tuple(data for bucket in buckets for data in bucket.at_rest)
+        opened = tuple(_only(bucket.open, part).copy() for bucket in buckets if bucket.open is not None)
+        return span, Pieces(self.grid, part, encoded, opened)
+
+    def span(self, name: str, newest: float) -> Span:
+        """Event times of the window that ends with the bucket of `newest`."""
+        return window_span(newest, self.windows[name], self.width(name))
+
+    def covered(self, name: str, span: Span) -> tuple[int, int]:
+        """(rows, labelled rows) of the buckets that a window is merged from."""
+        width = self.width(name)
+        buckets = [self._tiers[width][start] for start in self._within(span, width)]
+        return sum(bucket.rows for bucket in buckets), sum(bucket.labeled for bucket in buckets)
 
     def merged(self, span: Span) -> Profile:
         """Everything between two instants, at the finest resolution."""

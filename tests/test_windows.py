@@ -15,8 +15,12 @@ from exporter.batch import validate_batch
 from exporter.profiles import Grid, Profile, encode, profile_outcomes, profile_rows, row_counts
 from exporter.schema import Column, Kind, Schema, Task
 from exporter.windows import (
+    FEWEST_BUCKETS_PER_WINDOW,
     MAX_BUCKETS_PER_WINDOW,
+    MOST_ENCODED,
     OPEN_BUCKETS,
+    OPEN_BUCKETS_COMPACT,
+    Part,
     ProfileSeries,
     Span,
     bucket_starts,
@@ -119,8 +123,8 @@ def test_a_long_window_reads_coarser_buckets() -> None:
     """A window of more than 200 buckets is merged from at most 200, and agrees with its own alignment."""
     assert tier_width(1000.0, 1.0) == 5.0
     assert tier_width(200.0, 1.0) == 1.0
-    assert tier_width(201.0, 1.0) == 2.0
-    assert tier_width(86_400.0 * 30, 150.0) / 150.0 == np.ceil(86_400 * 30 / 150 / MAX_BUCKETS_PER_WINDOW)
+    assert tier_width(201.0, 1.0) == 3.0
+    assert tier_width(86_400.0 * 30, 150.0) / 150.0 == 90
     series = ProfileSeries(GRID, 1.0, {"1000": 1000.0})
     for start, delta in DELTAS:
         series.add(start, delta)
@@ -134,6 +138,89 @@ def test_a_long_window_reads_coarser_buckets() -> None:
             if start in span:
                 direct.add(delta)
         same(window, direct, "features")
+
+
+@given(buckets=st.integers(1, 20_000), resolution=st.sampled_from([1.0, 60.0, 0.1, 3600.0]))
+def test_buckets_divide_the_window(buckets: int, resolution: float) -> None:
+    """A window is a whole number of buckets, at most 200 where some divisor allows it, and slides finely."""
+    units = round(tier_width(buckets * resolution, resolution) / resolution)
+    assert buckets % units == 0
+    allowed = [
+        width
+        for width in range(1, buckets + 1)
+        if buckets % width == 0 and FEWEST_BUCKETS_PER_WINDOW <= buckets // width <= MAX_BUCKETS_PER_WINDOW
+    ]
+    if buckets > MAX_BUCKETS_PER_WINDOW and allowed:
+        assert units == allowed[0]
+    elif buckets <= MAX_BUCKETS_PER_WINDOW:
+        assert units == 1
+    else:
+        assert buckets // units > MAX_BUCKETS_PER_WINDOW
+
+
+def test_a_window_of_three_months_is_as_long_as_it_says() -> None:
+    """90 days of hourly buckets: what the window holds is 90 days, counted from the same buckets."""
+    hour, days = 3600, 90
+    assert tier_width(days * 24 * hour, hour) == 12 * hour
+    series = ProfileSeries(GRID, hour, {"90d": days * 24.0 * hour}, compact=True)
+    delta = DELTAS[0][1]
+    for day in range(100):
+        series.add(day * 24 * hour, delta)
+    span, window = series.window("90d", 100 * 24 * hour - 1, "features")
+    assert span.end - span.start == days * 24 * hour
+    assert window.rows == days * delta.rows
+    assert series.covered("90d", span) == (days * delta.rows, days * delta.labeled_rows)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    order=st.permutations(range(len(DELTAS))),
+    newest=st.floats(0, 70),
+    part=st.sampled_from(["features", "outcomes"]),
+)
+def test_a_compact_series_says_the_same(order: list[int], newest: float, part: Part) -> None:
+    """Segments keep no running sums and few, sparse open buckets; their windows are those of one pass."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS, compact=True)
+    for position in order:
+        series.add(*DELTAS[position])
+    held = [bucket for tier in series._tiers.values() for bucket in tier.values()]
+    opened = [bucket.open for bucket in held if bucket.open is not None]
+    assert len(opened) <= OPEN_BUCKETS_COMPACT * len(series._tiers)
+    assert not any(
+        side.counts.is_dense for profile in opened for side in (profile.features, profile.outcomes)
+    )
+    assert max(len(bucket.at_rest) for bucket in held) <= MOST_ENCODED
+    for name in WINDOWS:
+        span, window = series.window(name, newest, part)
+        same(window, between(span), part)
+        same(series.pieces(name, newest, part)[1].merged(), window, part)
+    assert not series._running
+
+
+def test_pieces_do_not_change_with_the_series() -> None:
+    """What was taken out of a series is merged later, while new rows come: they are not in it."""
+    for compact in (False, True):
+        series = ProfileSeries(GRID, 1.0, WINDOWS, compact=compact)
+        half = len(DELTAS) // 2
+        for start, delta in DELTAS[:half]:
+            series.add(start, delta)
+        span, pieces = series.pieces("1000", 59.0, "features")
+        rows = series.covered("1000", span)[0]
+        for start, delta in DELTAS[half:]:
+            series.add(start, delta)
+        merged = pieces.merged()
+        assert merged.rows == rows == merged.numeric("x").n
+
+
+def test_a_running_sum_holds_its_part_only() -> None:
+    """The sum of one part spends no memory on the cells of the other."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS)
+    series.window("20", 59.0, "outcomes")
+    series.window("20", 59.0, "features")
+    for start, delta in DELTAS:
+        series.add(start, delta)
+    assert series.window("20", 59.0, "outcomes")[1].features.counts.is_empty
+    assert series.window("20", 59.0, "features")[1].outcomes.counts.is_empty
 
 
 def test_restoring_equals_adding() -> None:

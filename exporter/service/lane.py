@@ -127,7 +127,9 @@ class Lane:
             if self.grid is None:
                 raise AssertionError("a series needs a grid")
             windows = {window.name: window.seconds for window in self.config.windows}
-            state.series[segment] = ProfileSeries(self.grid, self.resolution, windows)
+            state.series[segment] = ProfileSeries(
+                self.grid, self.resolution, windows, compact=bool(segment)
+            )
         return state.series[segment]
 
     def announce(self, version: str, newest_event: float) -> dict[tuple[str, ...], float]:
