@@ -93,7 +93,7 @@ class Profile:
     tallies : dict of tuple of str to int
         ``("invalid", column)``, ``("rule", column, rule, "passed" | "checked")``,
         ``("consistency", rule, "passed" | "checked")``, ``("timely",)``, ``("duplicate",)``,
-        ``("received",)``, ``("rejected", reason)``.
+        ``("repeated",)``, ``("received",)``, ``("rejected", reason)``.
     """
 
     __slots__ = ("features", "grid", "labeled_rows", "outcomes", "rows", "tallies")

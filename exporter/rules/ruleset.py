@@ -175,6 +175,14 @@ class RuleSet:
             raise RuleError("; ".join(f"{path}: {message}" for path, message in problems), problems)
         return cls(checks, expressions, schema, worker, monotonic)
 
+    @property
+    def paths(self) -> dict[str, Key]:
+        """The key of every rule by its path in the configuration, as in `RuleOutcome.failures`."""
+        checks: dict[str, Key] = {
+            f"validation_rules.{column}.{rule}": ("rule", column, rule) for column, rule in self._checks
+        }
+        return checks | {_path(name): ("consistency", name) for name in self._expressions}
+
     def columns(self) -> frozenset[str]:
         """Names of all columns that the rules read."""
         read = {name for expression in self._expressions.values() for name in expression.columns}

@@ -12,6 +12,7 @@ from exporter.clock import Clock
 from exporter.evaluation import Reference, Settings, Subject, evaluate, reference_performance
 from exporter.profiles import Profile
 from exporter.results import Evaluation, Window
+from exporter.service.gaps import gaps
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
 from exporter.service.telemetry import Telemetry
 from exporter.windows import ProfileSeries, Span, label_watermark
@@ -82,9 +83,8 @@ def evaluate_lane(lane: Lane, now: float) -> Mapping[EvaluationKey, Evaluation]:
             reference=prepared.reference,
             settings=settings,
         )
-        made = replace(
-            made, labeled_ratio=prepared.labeled_ratio, undefined=(*made.undefined, *custom_metrics)
-        )
+        made = replace(made, labeled_ratio=prepared.labeled_ratio)
+        made = replace(made, undefined=(*made.undefined, *custom_metrics, *gaps(lane, made)))
         evaluations[made.version, made.window.name, made.segment] = made
     return evaluations
 

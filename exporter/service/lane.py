@@ -72,8 +72,8 @@ class Lane:
     in_progress: set[tuple[str, str]] = field(default_factory=set)
     flights: Flights = field(default_factory=Flights)
     evaluations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    """Rules and metrics that failed, with the reason."""
+    failures: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Why rules failed on the newest rows of each version, by their path in the configuration."""
     kept_drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
     """What of `drift_since` is in the store."""
     references: dict[str, Reference] = field(default_factory=dict)
@@ -162,10 +162,10 @@ class Lane:
             self._bin_indexes[grid.id] = BinIndex(grid)
         return self._bin_indexes[grid.id]
 
-    def note_rule_failures(self, failures: Mapping[str, str]) -> None:
-        """Remember which rules cannot be evaluated, and why, until they can."""
+    def note_rule_failures(self, version: str, failures: Mapping[str, str]) -> None:
+        """Remember which rules cannot be evaluated on a version's rows, and why, until they can."""
         with self.lock:
-            self.failures = dict(failures)
+            self.failures[version] = dict(failures)
 
     def apply(self, deltas: Iterable[Delta]) -> None:
         """Add what was committed to the windows."""

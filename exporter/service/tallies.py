@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from exporter.batch import Batch
+from exporter.columns.repeats import repeated_rows
 from exporter.profiles import Profile
 from exporter.service.lane import Lane
 from exporter.store import Delta
@@ -37,9 +38,14 @@ def rejected_tallies(
 
 
 def tally_rows(lane: Lane, rows: Batch, deltas: Sequence[Delta], arrival: float) -> None:
-    """Count rule results and timely rows in the buckets that the rows fall into."""
+    """Count rule results, repeated rows and timely rows in the buckets that the rows fall into.
+
+    Without ids a row is repeated when it equals an earlier one of its batch in all columns that were pushed.
+    """
     judged = lane.rules.evaluate(rows.table)
-    lane.note_rule_failures(judged.failures)
+    for version in {delta.version for delta in deltas}:
+        lane.note_rule_failures(version, judged.failures)
+    repeated = repeated_rows(rows.table) if rows.ids is None else None
     starts = bucket_starts(rows.event_time, lane.resolution)
     timeliness = lane.config.quality.timeliness
     for delta in deltas:
@@ -49,6 +55,8 @@ def tally_rows(lane: Lane, rows: Batch, deltas: Sequence[Delta], arrival: float)
         add_tallies(
             delta.profile, (judged if positions.size == rows.rows else judged.take(positions)).tallies
         )
+        if repeated is not None:
+            add_tallies(delta.profile, {("repeated",): int(np.count_nonzero(repeated[positions]))})
         if timeliness is not None:
             delay = arrival - rows.event_time[positions]
             add_tallies(delta.profile, {("timely",): int(np.count_nonzero(delay <= timeliness))})

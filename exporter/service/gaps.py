@@ -1,0 +1,45 @@
+"""Why rules and delays have no value: reasons that the profiles of a window do not know."""
+
+from __future__ import annotations
+
+from exporter.evaluation import Missing
+from exporter.results import Evaluation
+from exporter.service.lane import Lane
+
+_DELAYS = (("label_delay", "insufficient_labels"), ("event_delay", "empty"))
+
+
+def gaps(lane: Lane, evaluation: Evaluation) -> tuple[Missing, ...]:
+    """What is not exported of the whole of a version and window, with the reason.
+
+    A rule that the newest rows of the version did not allow is an `error`, also while the window still has a
+    ratio from earlier rows. Segments have neither rules nor delays.
+    """
+    if evaluation.segment is not None:
+        return ()
+    return (*_rule_gaps(lane, evaluation), *_coverage_gaps(evaluation))
+
+
+def _rule_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
+    failures = lane.failures.get(evaluation.version, {})
+    quality = evaluation.quality
+    missing: list[Missing] = []
+    for path, (kind, *names) in lane.rules.paths.items():
+        if kind == "rule":
+            measure, known = "quality_validity_ratio", names[1] in quality.validity.get(names[0], {})
+        else:
+            measure, known = "quality_consistency_ratio", names[0] in quality.consistency
+        if path in failures:
+            missing.append((measure, "/".join(names), "error"))
+        elif not known:
+            missing.append((measure, "/".join(names), "empty"))
+    return missing
+
+
+def _coverage_gaps(evaluation: Evaluation) -> list[Missing]:
+    missing: list[Missing] = [
+        (f"{name}_seconds", None, reason) for name, reason in _DELAYS if evaluation[name] is None
+    ]
+    if evaluation.labeled_ratio is None:
+        missing.append(("labeled_ratio", None, "empty"))
+    return missing
