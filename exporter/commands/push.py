@@ -26,7 +26,11 @@ _RETRIES = 8
 @click.option("--labels", is_flag=True, help="The files hold ids and labels.")
 @click.option("--baseline", is_flag=True, help="The rows of the files become the model's baseline.")
 @click.option("--version", default="default", show_default=True, help="Version of the model.")
-@click.option("--backfill", is_flag=True, help="Rows older than `lateness` go to history only.")
+@click.option(
+    "--backfill",
+    is_flag=True,
+    help="Past rows: they never move the windows, and are left out when older than `lateness`.",
+)
 @click.option(
     "--chunk-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Rows in one request."
 )

@@ -84,7 +84,11 @@ class BatchIngestion:
     def ingest(
         self, lane: Lane, table: pa.Table, version: str, request: Request, *, backfill: bool = False
     ) -> Answer:
-        """Blocks until the rows are durable, then answers 202; a repeated request gets its first answer."""
+        """Blocks until the rows are durable, then answers 202; a repeated request gets its first answer.
+
+        A backfill never moves the watermark. Its rows older than the lateness are left out as any others are,
+        with a warning: they must not enter the windows of now, and there is no history yet to keep them in.
+        """
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
                 return earlier
@@ -154,7 +158,7 @@ class BatchIngestion:
         hashes = push.hashes
         with lane.lock:
             watermark = lane.version(version).watermark
-            oldest = -np.inf if watermark is None or push.backfill else watermark - lane.config.lateness
+            oldest = -np.inf if watermark is None else watermark - lane.config.lateness
             admission = admit(
                 batch.event_time, hashes, oldest=oldest, seen=lambda wanted: index.seen(version, wanted)
             )
@@ -237,6 +241,12 @@ class BatchIngestion:
         rejected["late"] += admitted.admission.late
         rejected["duplicate"] += admitted.admission.duplicates
         labeled = int(np.count_nonzero(~np.isnan(admitted.known)))
+        warnings = list(batch.warnings)
+        if push.backfill and admitted.admission.late:
+            warnings.append(
+                f"{admitted.admission.late} rows are older than `lateness`: they are for history only, which "
+                "is not kept yet, and were left out."
+            )
         answer = Answer(
             202,
             {
@@ -245,7 +255,7 @@ class BatchIngestion:
                 "accepted": rows.rows,
                 "rejected": batch.received - rows.rows,
                 "reasons": {reason: count for reason, count in rejected.items() if count},
-                "warnings": list(batch.warnings),
+                "warnings": warnings,
                 "duplicate": False,
             },
         )

@@ -144,7 +144,12 @@ _ACTIVATE = Parameter("boolean", "Compare with the new baseline at once.", defau
 _REGRID = Parameter(
     "boolean", "Move the model to the new baseline's grid; its windows start anew.", default=False
 )
-_BACKFILL = Parameter("boolean", "Rows older than `lateness` go to history only.", default=False)
+_BACKFILL = Parameter(
+    "boolean",
+    "Past rows: they never move the windows. Those older than `lateness` enter no window; they are left out, "
+    "with a warning, and counted as `late`.",
+    default=False,
+)
 _STORED = {202: "Stored durably.", 200: "A repeat of an idempotency key: the first answer again."}
 
 OPERATIONS: tuple[Operation, ...] = (

@@ -94,8 +94,21 @@ def test_late_rows_count_in_their_bucket_until_the_lateness_is_over(bench: Make,
     assert too_late["reasons"] == {"late": 10}
     assert b.evaluated("quality", window="6h")["rows"] == 610
     assert b.service.show_model("m")["versions"]["default"]["rejected"] == {"late": 10}
-    backfilled = b.push(rows(10, 3000, start=NOW - 5 * HOUR, seconds=60), backfill=True)
-    assert backfilled["accepted"] == 10
+
+
+def test_a_backfill_leaves_the_windows_of_now_alone(bench: Make, rows: Rows) -> None:
+    """Rows older than the lateness enter no window, also after a restart, and the answer says so."""
+    b = bench(lateness="2h")
+    b.push(rows(600))
+    past = pa.concat_tables(
+        [rows(10, 3000, start=NOW - 5 * HOUR, seconds=60), rows(7, 4000, start=NOW - HOUR, seconds=60)]
+    )
+    answer = b.push(past, backfill=True)
+    assert (answer["accepted"], answer["reasons"]) == (7, {"late": 10})
+    assert "10 rows are older than `lateness`" in answer["warnings"][0]
+    for _ in range(2):
+        assert b.evaluated("quality", window="6h")["rows"] == 607
+        b.restart()
 
 
 def test_a_row_from_the_future_never_moves_the_watermark(bench: Make, rows: Rows) -> None:
