@@ -1,10 +1,16 @@
-"""From profiles to an evaluation: one window against its baseline, with a reason for all that is missing."""
+"""From profiles to an evaluation: one window against its baseline, with a reason for all that is missing.
+
+A computation that fails takes nothing else with it: where a metric or a column fails, the others are computed
+without it, and it has the reason `error`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from exporter.profiles import (
     BinaryOutcome,
@@ -13,6 +19,7 @@ from exporter.profiles import (
     Profile,
 )
 from exporter.results import (
+    ColumnDrift,
     Delays,
     DriftReport,
     Estimate,
@@ -24,15 +31,39 @@ from exporter.results import (
     Window,
 )
 from exporter.schema import Role
-from exporter.statistics.performance import compared, per_class, performance
+from exporter.statistics.performance import compared, metrics_of, per_class, performance
 from exporter.statistics.quality import quality_report
 from exporter.statistics.verdict import drift_verdicts
+
+log = logging.getLogger(__name__)
 
 Missing = tuple[str, str | None, str]
 """(measure, subject or None, reason), as in `ml_undefined`."""
 
 Reference = Mapping[str, Estimate | Undefined] | None
 """The baseline's metrics by name; None where it has no labels."""
+
+Failed = Callable[[str, str | None, Exception], None]
+"""Told of each computation that failed: (measure, subject or None, error)."""
+
+Made = TypeVar("Made")
+
+
+def log_failure(measure: str, subject: str | None, error: Exception) -> None:
+    """Write a failed computation to the log, with its traceback."""
+    log.error("%s of %s failed", measure, subject or "a window", exc_info=error)
+
+
+def _attempt(
+    make: Callable[[], Made], measure: str, subject: str | None = None, failed: Failed | None = None
+) -> Made | None:
+    """What `make` makes; None when it fails, which `failed` is told of."""
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the rest of the evaluation goes on
+        if failed is not None:
+            failed(measure, subject, error)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +105,8 @@ def evaluate(
     baseline: Profile | None,
     reference: Reference,
     settings: Settings,
+    labeled_rows: int | None = None,
+    failed: Failed = log_failure,
 ) -> Evaluation:
     """Performance, drift and quality of one window.
 
@@ -88,12 +121,31 @@ def evaluate(
     baseline : Profile or None
     reference : mapping or None
         The baseline's metrics, from :func:`reference_performance`; they change with the baseline only.
+    labeled_rows : int or None
+        Rows of `current` whose label is known. None: `outcomes` is of the same window.
+    failed : callable
+        Told of each computation that failed.
     """
-    measured, performance_missing = measure_performance(outcomes, reference, settings)
-    drift, drift_missing = measure_drift(current, outcomes, baseline, settings)
-    quality = measure_quality(current, baseline, settings)
     labeled = outcomes.labeled_rows if outcomes is not None else 0
-    classes, confusion = outcome_details(outcomes)
+    known = labeled if labeled_rows is None else labeled_rows
+    missing: list[Missing] = []
+
+    def part(measure: str, make: Callable[[], Made]) -> Made | None:
+        made = _attempt(make, measure, None, failed)
+        if made is None:
+            missing.append((measure, None, "error"))
+        return made
+
+    measured = part("performance", lambda: measure_performance(outcomes, reference, settings, failed))
+    drifted = part("drift", lambda: measure_drift(current, outcomes, baseline, settings, failed))
+    quality = part("quality", lambda: _sound_quality(current, baseline, settings, failed))
+    details = part("confusion_rows", lambda: outcome_details(outcomes))
+    label_delay = (
+        None if outcomes is None else part("label_delay_seconds", lambda: [delays(outcomes.label_delay())])
+    )
+    event_delay = part("event_delay_seconds", lambda: [delays(current.event_delay())])
+    for found in (measured, drifted):
+        missing += found[1] if found is not None else []
     return Evaluation(
         model=subject.model,
         version=subject.version,
@@ -102,30 +154,34 @@ def evaluate(
         start=subject.start,
         end=subject.end,
         rows=current.rows,
-        labeled_rows=labeled,
+        labeled_rows=known,
         made_at=subject.made_at,
-        performance=measured,
+        performance=PerformanceResults(threshold=settings.alert_threshold)
+        if measured is None
+        else measured[0],
         performance_window=PerformanceWindow(*outcome_span, rows=labeled) if outcome_span else None,
-        drift=drift,
-        quality=quality,
-        labeled_ratio=None,
-        label_delay=delays(outcomes.label_delay()) if outcomes is not None else None,
-        event_delay=delays(current.event_delay()),
-        confusion=confusion,
-        class_performance=classes,
-        undefined=(*performance_missing, *drift_missing, *quality.undefined),
+        drift=DriftReport(alpha=settings.drift_threshold, rows=current.rows)
+        if drifted is None
+        else drifted[0],
+        quality=QualityReport() if quality is None else quality,
+        labeled_ratio=known / current.rows if labeled_rows is not None and current.rows else None,
+        label_delay=None if label_delay is None else label_delay[0],
+        event_delay=None if event_delay is None else event_delay[0],
+        confusion=() if details is None else details[1],
+        class_performance={} if details is None else details[0],
+        undefined=(*missing, *(quality.undefined if quality is not None else ())),
     )
 
 
 def measure_performance(
-    outcomes: Profile | None, reference: Reference, settings: Settings
+    outcomes: Profile | None, reference: Reference, settings: Settings, failed: Failed = log_failure
 ) -> tuple[PerformanceResults, list[Missing]]:
     """Every metric of the window against the same metric of the baseline."""
     if outcomes is None or not outcomes.labeled_rows:
         nothing = PerformanceResults(threshold=settings.alert_threshold)
         return nothing, [("performance", None, "insufficient_labels")]
     results = compared(
-        performance(outcomes.outcome(), metrics=settings.metrics),
+        _sound_performance(outcomes, settings, failed),
         reference,
         threshold=settings.alert_threshold,
         rows=outcomes.labeled_rows,
@@ -140,15 +196,39 @@ def measure_performance(
     return results, missing
 
 
-def reference_performance(baseline: Profile | None, settings: Settings) -> Reference:
+def reference_performance(
+    baseline: Profile | None, settings: Settings, failed: Failed = log_failure
+) -> Reference:
     """The baseline's own metrics; None without labels to compute them from."""
     if baseline is None or not baseline.labeled_rows:
         return None
-    return performance(baseline.outcome(), metrics=settings.metrics)
+    return _sound_performance(baseline, settings, failed)
+
+
+def _sound_performance(
+    profile: Profile, settings: Settings, failed: Failed
+) -> dict[str, Estimate | Undefined]:
+    """Metrics by name; one that fails is `error`, and the others are computed without it."""
+    outcome = profile.outcome()
+    together = _attempt(lambda: performance(outcome, metrics=settings.metrics), "performance")
+    if together is not None:
+        return together
+    names = metrics_of(outcome) if settings.metrics is None else settings.metrics
+    results: dict[str, Estimate | Undefined] = {}
+    for name in names:
+        alone = _attempt(partial(performance, outcome, metrics=[name]), "performance", name, failed)
+        results[name] = (
+            Undefined("error", "the computation failed; see the log") if alone is None else alone[name]
+        )
+    return results
 
 
 def measure_drift(
-    current: Profile, outcomes: Profile | None, baseline: Profile | None, settings: Settings
+    current: Profile,
+    outcomes: Profile | None,
+    baseline: Profile | None,
+    settings: Settings,
+    failed: Failed = log_failure,
 ) -> tuple[DriftReport, list[Missing]]:
     """Every profiled column against the baseline's; the label is read off the labelled rows."""
     empty = DriftReport(alpha=settings.drift_threshold, rows=current.rows)
@@ -156,15 +236,34 @@ def measure_drift(
         return empty, [("drift", None, "no_baseline")]
     if current.grid.id != baseline.grid.id:
         return empty, [("drift", None, "not_comparable")]
-    report = drift_verdicts(
-        drift_columns(baseline, baseline),
-        drift_columns(current, outcomes),
-        methods=settings.methods,
-        alpha=settings.drift_threshold,
-        correction=settings.correction,
-        minimum_effect=settings.minimum_effect,
-        minimum_rows=settings.minimum_rows,
-    )
+    broken: dict[str, ColumnDrift] = {}
+
+    def breaks(measure: str, subject: str | None, error: Exception) -> None:
+        failed(measure, subject, error)
+        if subject is not None:
+            role = str(current.grid.columns[subject].role)
+            broken[subject] = ColumnDrift(subject, role, reason="error", detail="see the log")
+
+    before, now = drift_columns(baseline, baseline, breaks), drift_columns(current, outcomes, breaks)
+
+    def verdicts(names: Sequence[str]) -> DriftReport:
+        return drift_verdicts(
+            before,
+            {name: now[name] for name in names},
+            methods=settings.methods,
+            alpha=settings.drift_threshold,
+            correction=settings.correction,
+            minimum_effect=settings.minimum_effect,
+            minimum_rows=settings.minimum_rows,
+        )
+
+    sound = [name for name in now if name not in broken]
+    report = _attempt(lambda: verdicts(sound), "drift")
+    if report is None:
+        for name in sound:
+            _attempt(partial(verdicts, [name]), "drift", name, breaks)
+        report = verdicts([name for name in sound if name not in broken])
+    report = replace(report, columns={**report.columns, **broken})
     report = replace(report, rows=current.rows, baseline_rows=baseline.rows)
     missing: list[Missing] = [
         ("drift", name, column.reason) for name, column in report.columns.items() if column.reason is not None
@@ -172,29 +271,63 @@ def measure_drift(
     return report, missing
 
 
-def measure_quality(current: Profile, baseline: Profile | None, settings: Settings) -> QualityReport:
-    """Every quality ratio of the rows of a profile."""
+def measure_quality(
+    current: Profile, baseline: Profile | None, settings: Settings, names: Sequence[str] | None = None
+) -> QualityReport:
+    """Every quality ratio of the rows of a profile; of some of its columns where `names` are given."""
     comparable = baseline is not None and baseline.grid.id == current.grid.id
     return quality_report(
-        drift_columns(current, None),
+        drift_columns(current, None, names=names),
         current.tallies,
         rows=current.rows,
-        baseline=drift_columns(baseline, None) if baseline is not None and comparable else None,
+        baseline=drift_columns(baseline, None, names=names) if baseline is not None and comparable else None,
         id_column=settings.id_column,
         timeliness=settings.timeliness,
         weights=settings.quality_weights,
     )
 
 
-def drift_columns(features: Profile, outcomes: Profile | None) -> dict[str, Any]:
-    """The columns of a profile that drift is tested on, by name."""
-    columns = {}
+def _sound_quality(
+    current: Profile, baseline: Profile | None, settings: Settings, failed: Failed
+) -> QualityReport:
+    """The quality of the rows; a column that fails is left out, with the reason."""
+    together = _attempt(lambda: measure_quality(current, baseline, settings), "quality")
+    if together is not None:
+        return together
+    names = [name for name, grid in current.grid.columns.items() if grid.role is not Role.LABEL]
+    sound = [
+        name
+        for name in names
+        if _attempt(partial(measure_quality, current, baseline, settings, [name]), "quality", name, failed)
+        is not None
+    ]
+    report = measure_quality(current, baseline, settings, sound)
+    gaps: list[Missing] = [("quality", name, "error") for name in names if name not in sound]
+    return replace(report, undefined=(*report.undefined, *gaps))
+
+
+def drift_columns(
+    features: Profile,
+    outcomes: Profile | None,
+    failed: Failed | None = None,
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """The columns of a profile that drift is tested on, by name.
+
+    With `failed`, one that cannot be read is left out instead of raised; `names` chooses among them.
+    """
+    columns: dict[str, Any] = {}
     for name, grid in features.grid.columns.items():
-        if grid.role is Role.LABEL:
-            if outcomes is not None and outcomes.labeled_rows:
-                columns[name] = outcomes.column(name)
-        else:
-            columns[name] = features.column(name)
+        of = outcomes if grid.role is Role.LABEL else features
+        if of is None or (names is not None and name not in names):
+            continue
+        if grid.role is Role.LABEL and not of.labeled_rows:
+            continue
+        column = (
+            of.column(name) if failed is None else _attempt(partial(of.column, name), "drift", name, failed)
+        )
+        if column is not None:
+            columns[name] = column
     return columns
 
 

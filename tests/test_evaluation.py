@@ -12,16 +12,19 @@ from sklearn import metrics as oracle
 from exporter.baseline import grid_of
 from exporter.batch import Batch, validate_batch
 from exporter.evaluation import (
+    Failed,
     Settings,
     Subject,
     drift_columns,
     evaluate,
+    log_failure,
     outcome_details,
     reference_performance,
 )
 from exporter.profiles import Profile, profile_outcomes, profile_rows
 from exporter.results import Evaluation, Window
 from exporter.schema import Column, Kind, Schema, Task
+from exporter.statistics.binary import BINARY_METRICS
 
 COLUMNS = (Column("x", Kind.NUMERIC), Column("c", Kind.CATEGORICAL))
 CLASSES = np.array(["bus", "car", "train"])
@@ -65,7 +68,13 @@ SUBJECT = Subject("m", "v1", Window("1h", 3600.0), None, 0.0, 3600.0, 5.0)
 
 
 def evaluated(
-    current: Profile, baseline: Profile | None, *, outcomes: Profile | None = None, **settings: Any
+    current: Profile,
+    baseline: Profile | None,
+    *,
+    outcomes: Profile | None = None,
+    labeled_rows: int | None = None,
+    failed: Failed = log_failure,
+    **settings: Any,
 ) -> Evaluation:
     chosen = Settings(**settings)
     return evaluate(
@@ -74,8 +83,10 @@ def evaluated(
         outcomes=outcomes,
         outcome_span=None if outcomes is None else (0.0, 3600.0),
         baseline=baseline,
-        reference=reference_performance(baseline, chosen),
+        reference=reference_performance(baseline, chosen, failed),
         settings=chosen,
+        labeled_rows=labeled_rows,
+        failed=failed,
     )
 
 
@@ -231,3 +242,87 @@ def test_the_label_is_read_off_the_labelled_rows() -> None:
     assert columns["truth"].n == 300
     assert columns["x"].n == 1000
     assert "truth" not in drift_columns(rows, None)
+
+
+def failures() -> tuple[list[tuple[str, str | None]], Failed]:
+    """What failed, and who is told of it."""
+    told: list[tuple[str, str | None]] = []
+    return told, lambda measure, subject, _: told.append((measure, subject))
+
+
+def test_a_metric_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One metric has the reason `error`, the others their values, and drift and quality go on."""
+    batch = batch_of(Task.BINARY)
+    profile = profile_of(grid_of(batch), batch)
+
+    def fail(*_: object) -> None:
+        raise ArithmeticError("made to fail")
+
+    whole = evaluated(profile, profile, outcomes=profile)
+    spoilt = {**BINARY_METRICS, "recall": fail}
+    monkeypatch.setattr("exporter.statistics.performance.BINARY_METRICS", spoilt)
+    told, failed = failures()
+    made = evaluated(profile, profile, outcomes=profile, failed=failed)
+    assert made.performance["recall"].reason == "error"
+    assert ("performance", "recall", "error") in reasons(made)
+    assert made.performance["accuracy"] == whole.performance["accuracy"]
+    assert (made.drift, made.quality) == (whole.drift, whole.quality)
+    assert told == [("performance", "recall")]
+
+
+def test_a_column_that_fails_leaves_the_others() -> None:
+    """A setting that the test of one column cannot work with takes the verdict of that column only."""
+    batch = batch_of(Task.BINARY)
+    profile = profile_of(grid_of(batch), batch)
+    told, failed = failures()
+    made = evaluated(profile, profile, outcomes=profile, minimum_effect={"ks": "much"}, failed=failed)
+    assert made.drift["x"].reason == "error"
+    assert made.drift["c"].detected is False
+    assert ("drift", "x", "error") in reasons(made)
+    assert made.performance["accuracy"].value is not None
+    assert told == [("drift", "x")]
+
+
+def test_a_damaged_column_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column that cannot be read has no verdict and no quality; the others have theirs."""
+    batch = batch_of(Task.BINARY)
+    profile = profile_of(grid_of(batch), batch)
+    read = Profile.column
+
+    def damaged(self: Profile, name: str) -> Any:
+        if name == "x":
+            raise ArithmeticError("made to fail")
+        return read(self, name)
+
+    monkeypatch.setattr(Profile, "column", damaged)
+    told, failed = failures()
+    made = evaluated(profile, profile, outcomes=profile, failed=failed)
+    assert made.drift["x"].reason == "error"
+    assert made.drift["c"].detected is False
+    assert "x" not in made.quality.completeness
+    assert made.quality.completeness["c"] == 1.0
+    assert {("drift", "x", "error"), ("quality", "x", "error")} <= reasons(made)
+    assert set(told) == {("drift", "x"), ("quality", "x")}
+
+
+def test_a_part_that_fails_leaves_the_others() -> None:
+    """When nothing of a part can be computed it is an `error`, and the other parts go on."""
+    batch = batch_of(Task.BINARY)
+    profile = profile_of(grid_of(batch), batch)
+    made = evaluated(profile, profile, outcomes=profile, methods=["nonsense"], failed=failures()[1])
+    assert ("drift", None, "error") in reasons(made)
+    assert made.performance["accuracy"].value is not None
+    assert made.quality.completeness["x"] == 1.0
+    spoilt = evaluated(profile, profile, quality_weights={"completeness": "x"}, failed=failures()[1])
+    assert ("quality", None, "error") in reasons(spoilt)
+    assert spoilt.drift["x"].detected is False
+
+
+def test_labelled_rows_are_those_of_the_window() -> None:
+    """How many of the window's rows have labels is not how many rows performance was measured on."""
+    batch = batch_of(Task.BINARY)
+    profile = profile_of(grid_of(batch), batch)
+    made = evaluated(profile, profile, outcomes=profile, labeled_rows=250)
+    assert (made.labeled_rows, made.labeled_ratio) == (250, 0.25)
+    assert made.performance_window is not None
+    assert made.performance_window.rows == 1000
