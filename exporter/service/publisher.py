@@ -87,17 +87,18 @@ class Publisher:
     def _samples(self, lane: Lane, now: float) -> Iterator[Sample]:
         versions = [state.name for state in exported_versions(lane)]
         known = set(versions) or {"default"}
+        stale = is_stale(lane, now)
         for version in versions:
             baseline = lane.active_baseline(version)
             yield from model_samples(
                 lane.name, version, task=str(lane.schema.task), baseline=baseline.id if baseline else None
             )
-            yield from threshold_samples(lane.name, version, lane.config)
+            yield from () if stale else threshold_samples(lane.name, version, lane.config)
             if baseline is not None:
                 yield from self._baseline_samples(lane, version, baseline.id)
         yield from time_samples(lane.name, self._times(lane, versions))
         yield from counter_samples(lane.name, self._counters(lane, known, now))
-        if is_stale(lane, now):
+        if stale:
             for version in versions:
                 for window in lane.config.windows:
                     where = (lane.name, version, window.name)

@@ -12,10 +12,15 @@ from exporter.profiles import CategoricalColumn, ColumnGrid, NumericColumn
 from exporter.results import Evaluation
 from exporter.service.baselines import BaselineService
 from exporter.service.lane import Lane
+from exporter.service.notes import notes, roc_auc_error_bound, stale_reason
+from exporter.service.publisher import is_stale
 
 
-def summary(lane: Lane) -> dict[str, Any]:
-    """One line about a model: what it is and how it stands."""
+def summary(lane: Lane, now: float) -> dict[str, Any]:
+    """One line about a model: what it is and how it stands.
+
+    What drifted and degraded is of the latest evaluation, also when that is `stale`.
+    """
     with lane.lock:
         drifted = sorted({name for evaluation in _whole(lane) for name in evaluation.drift.detected_columns})
         degraded = sorted({name for evaluation in _whole(lane) for name in evaluation.performance.degraded})
@@ -32,7 +37,8 @@ def summary(lane: Lane) -> dict[str, Any]:
             "last_batch": last_batch,
             "drifted_columns": drifted,
             "degraded_metrics": degraded,
-            "reason": waiting_reason(lane),
+            "stale": is_stale(lane, now),
+            "reason": waiting_reason(lane) or stale_reason(lane, now),
         }
 
 
@@ -48,7 +54,7 @@ def waiting_reason(lane: Lane) -> str | None:
     return "no baseline yet: push one to .../baselines"
 
 
-def details(lane: Lane) -> dict[str, Any]:
+def details(lane: Lane, now: float) -> dict[str, Any]:
     """A model's configuration, versions, windows, baselines and columns."""
     with lane.lock:
         rejected: dict[str, dict[str, int]] = {}
@@ -72,8 +78,10 @@ def details(lane: Lane) -> dict[str, Any]:
             for column in (lane.grid.columns.values() if lane.grid is not None else ())
         ]
         return {
-            **summary(lane),
+            **summary(lane, now),
             "generation": lane.generation,
+            "notes": notes(lane),
+            "roc_auc_error_bound": roc_auc_error_bound(lane),
             "configuration": lane.config.model_dump(mode="json", exclude_none=True),
             "versions": versions,
             "columns": columns,
@@ -87,7 +95,7 @@ def details(lane: Lane) -> dict[str, Any]:
 
 
 def status(
-    lane: Lane, window: str | None = None, version: str | None = None, segment: str | None = None
+    lane: Lane, now: float, window: str | None = None, version: str | None = None, segment: str | None = None
 ) -> dict[str, Any]:
     """How fresh a model's values are, and every reason for one that is missing.
 
@@ -105,10 +113,12 @@ def status(
         ]
         shown = [evaluation for evaluation in chosen if segment is not None or evaluation.segment is None]
         return {
-            **summary(lane),
+            **summary(lane, now),
             "drifted_columns": sorted({name for one in shown for name in one.drift.detected_columns}),
             "degraded_metrics": sorted({name for one in shown for name in one.performance.degraded}),
             "evaluated": lane.evaluated_at or None,
+            "notes": notes(lane),
+            "roc_auc_error_bound": roc_auc_error_bound(lane),
             "failures": {version: dict(failed) for version, failed in lane.failures.items() if failed},
             "undefined": [
                 {
@@ -126,21 +136,26 @@ def status(
 
 
 def evaluations(
-    lane: Lane, part: str, window: str | None, version: str | None, segment: str | None
+    lane: Lane, part: str, now: float, *, window: str | None, version: str | None, segment: str | None
 ) -> dict[str, Any]:
-    """One part (`performance`, `drift`, `quality`) of the latest evaluations, filtered."""
+    """One part (`performance`, `drift`, `quality`) of the latest evaluations, filtered.
+
+    Those of a stale model are kept, and each says that it is.
+    """
     _check_window(lane, window)
+    stale = is_stale(lane, now)
     chosen = []
     for evaluation in lane.evaluations.values():
         if window not in (None, evaluation.window.name) or version not in (None, evaluation.version):
             continue
         if (_segment(evaluation) or "") != (segment or "") and segment != "*":
             continue
-        chosen.append(_part(lane, evaluation, part))
+        chosen.append({**_part(lane, evaluation, part), "stale": stale})
     return {
         "model": lane.name,
         "evaluated": lane.evaluated_at or None,
-        "reason": waiting_reason(lane),
+        "stale": stale,
+        "reason": waiting_reason(lane) or stale_reason(lane, now),
         "results": chosen,
     }
 

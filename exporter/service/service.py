@@ -247,30 +247,42 @@ class Service:
         return self._lane(model).schema
 
     def list_models(self) -> dict[str, Any]:
-        return {"models": [queries.summary(lane) for lane in self._lanes.values()]}
+        now = self._clock.time()
+        return {"models": [queries.summary(lane, now) for lane in self._lanes.values()]}
 
     def show_model(self, model: str) -> dict[str, Any]:
-        return queries.details(self._lane(model))
+        return queries.details(self._lane(model), self._clock.time())
 
     def performance(
         self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
     ) -> dict[str, Any]:
-        return queries.evaluations(self._lane(model), "performance", window, version, segment)
+        return queries.evaluations(
+            self._lane(model),
+            "performance",
+            self._clock.time(),
+            window=window,
+            version=version,
+            segment=segment,
+        )
 
     def drift(
         self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
     ) -> dict[str, Any]:
-        return queries.evaluations(self._lane(model), "drift", window, version, segment)
+        return queries.evaluations(
+            self._lane(model), "drift", self._clock.time(), window=window, version=version, segment=segment
+        )
 
     def quality(
         self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
     ) -> dict[str, Any]:
-        return queries.evaluations(self._lane(model), "quality", window, version, segment)
+        return queries.evaluations(
+            self._lane(model), "quality", self._clock.time(), window=window, version=version, segment=segment
+        )
 
     def status(
         self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
     ) -> dict[str, Any]:
-        return queries.status(self._lane(model), window, version, segment)
+        return queries.status(self._lane(model), self._clock.time(), window, version, segment)
 
     def distributions(
         self, model: str, column: str | None = None, window: str | None = None, version: str | None = None

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .conftest import MODEL, Bench
-from .test_publisher import evaluated, of
+from .conftest import HOUR, MODEL, Bench, labels_of
+from .test_publisher import evaluated, of, tick
 
 Make = Callable[..., Bench]
 Rows = Callable[..., pa.Table]
@@ -64,3 +64,50 @@ def test_without_ids_repeated_rows_are_duplicates(bench: Make, rows: Rows) -> No
     assert of(families, "ml_quality_duplicate_ratio", window="6h") == [200 / 800]
     b.push(table.drop_columns(["carrier"]).append_column("carrier", pa.array(["AA"] * 600)))
     assert of(evaluated(b), "ml_quality_duplicate_ratio", window="6h") == [200 / 1400]
+
+
+def test_a_stale_model_says_so_everywhere(bench: Make, rows: Rows) -> None:
+    """Results are kept and flagged, the reason is a sentence, and thresholds go with the other windows."""
+    b = bench(stale_after="2h")
+    b.push(rows(600))
+    assert "ml_quality_threshold" in evaluated(b)
+    for stale in (False, True):
+        answers = [getattr(b.service, part)("m") for part in ("performance", "drift", "quality")]
+        shown = [b.service.status("m"), b.service.show_model("m"), *b.service.list_models()["models"]]
+        for answer in (*answers, *shown):
+            assert answer["stale"] is stale
+            assert ("stale" in (answer["reason"] or "")) is stale
+        for answer in answers:
+            assert {result["stale"] for result in answer["results"]} == {stale}
+        b.clock.advance(2 * HOUR + 1)
+    families = tick(b)
+    left = {name for name in families if "window" in dict(next(iter(families[name])))}
+    assert left == {"ml_undefined"}
+
+
+def test_notes_speak_of_weak_baselines(bench: Make, rows: Rows) -> None:
+    """Small, provisional and unlabelled baselines are named in the status, each in a sentence."""
+    b = bench()
+    b.push(rows(600))
+    b.push(rows(200, 1000))
+    b.service.evaluate("m")
+    for answer in (b.service.status("m"), b.service.show_model("m")):
+        provisional, unlabelled, small = answer["notes"]
+        assert "provisional" in provisional
+        assert '{"from": T, "to": T}' in unlabelled
+        assert "500 rows, fewer than the 800" in small
+        assert answer["roc_auc_error_bound"] is None
+
+
+def test_a_good_baseline_needs_no_note(bench: Make, rows: Rows) -> None:
+    """Pushed, labelled and large: no note; and the error of the AUC off the grid is a small number."""
+    b = bench()
+    assert b.service.status("m")["notes"] == []
+    table = rows(3000)
+    truth = labels_of(table, wrong=300)["truth"]
+    b.service.create_baseline("m", table=table.append_column("truth", truth))
+    b.push(rows(200, 5000))
+    b.service.evaluate("m")
+    status = b.service.status("m")
+    assert status["notes"] == []
+    assert 0 <= status["roc_auc_error_bound"] < 1e-3
