@@ -52,6 +52,9 @@ class ProfileIngestion:
             raise UnusableBatchError("the profile's newest event lies in the future")
         if any(start > pushed.newest_event for start, _ in pushed.buckets):
             raise UnusableBatchError("the profile has buckets that begin after its newest event")
+        last = max((start for start, _ in pushed.buckets), default=None)
+        if last is not None and pushed.newest_event >= last + pushed.resolution:
+            raise UnusableBatchError("the profile's newest event lies after its last bucket")
         if lane.resolution % pushed.resolution:
             raise UnusableBatchError(
                 f"the profile's buckets are {pushed.resolution:g} s wide, those of model {lane.name!r} "

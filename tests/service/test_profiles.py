@@ -115,6 +115,7 @@ def test_times_that_cannot_be_are_refused(ready: Make, rows: Rows) -> None:
     for wrong in (
         profiled(b, rows(100, start=NOW + 2 * HOUR)),
         profiled(b, table, newest_event=NOW - 90 * HOUR),
+        profiled(b, rows(100, start=NOW - 9 * HOUR), newest_event=NOW),
         profiled(b, table, resolution=b.service.grid("m")["resolution"] * 1.5),
     ):
         with pytest.raises(UnusableBatchError):
