@@ -21,7 +21,7 @@ from exporter.baseline import (
     resolved_schema,
     write_artifact,
 )
-from exporter.batch import Batch, Codes, infer_columns, validate_batch
+from exporter.batch import Batch, Codes, infer_columns, missing, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
@@ -273,7 +273,12 @@ class BaselineService:
         tally_arrival(lane, counts, deltas, version, arrival)
         labels = self._known_labels(lane, batch, version)
         if labels is not None:
-            outcomes = replace(batch.outcomes, label=labels)
+            # of labels that came by id it is not kept when they came
+            inline = batch.outcomes.label
+            delay = np.full(batch.rows, np.nan)
+            if inline is not None:
+                delay = np.where(missing(inline), np.nan, np.maximum(arrival - batch.event_time, 0.0))
+            outcomes = replace(batch.outcomes, label=labels, delay_seconds=delay)
             deltas += outcome_deltas(
                 grid,
                 outcomes,
@@ -438,4 +443,10 @@ def validate_raw(table: pa.Table, schema: Schema) -> Batch:
         own = schema.with_features(infer_columns(table.drop_columns([RAW_EVENT_TIME]), schema))
     timed = replace(own, timestamp=RAW_EVENT_TIME)
     batch = validate_batch(table, timed, now=0.0, future_tolerance=float("inf"))
-    return replace(batch, schema=own, table=batch.table.drop_columns([RAW_EVENT_TIME]), warnings=())
+    return replace(
+        batch,
+        schema=own,
+        table=batch.table.drop_columns([RAW_EVENT_TIME]),
+        outcomes=replace(batch.outcomes, delay_seconds=None),
+        warnings=(),
+    )

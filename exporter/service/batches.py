@@ -63,6 +63,7 @@ class _Admitted:
     known: NDArray[np.float64]
     """Label of each row as a stored number; NaN where none has come."""
     known_arrival: NDArray[np.float64]
+    """When it came; NaN where that is not known any more."""
     hashes: NDArray[np.uint64] | None = None
     """Of the ids of the rows; None without ids."""
     chunks: list[PredictionChunk] = field(default_factory=list)
@@ -203,6 +204,7 @@ class BatchIngestion:
             labels = lane.index.labels_of(matches.slot)
             has = ~np.isnan(labels)
             admitted.known[unknown[matches.query[has]]] = labels[has]
+            admitted.known_arrival[unknown[matches.query[has]]] = np.nan
 
     @staticmethod
     def _index(

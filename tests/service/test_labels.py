@@ -148,3 +148,32 @@ def test_other_tasks_join_labels_too(bench: Make, rows: Rows, task: str) -> None
         assert metrics["accuracy"]["value"] == 1.0
     else:
         assert metrics["mae"]["value"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_label_whose_arrival_is_not_known_has_no_delay(bench: Make, rows: Rows) -> None:
+    """Labels that another version's rows brought are counted for this one's, but not as if they came now."""
+    b = bench()
+    table = rows(600)
+    b.push(table)
+    b.label(labels_of(table))
+    b.clock.advance(5 * HOUR)
+    b.push(table, version="challenger")
+    result = b.evaluated(window="6h", version="challenger")
+    assert result["labeled_rows"] == 600
+    assert not result["label_delay"] or result["label_delay"]["p50"] is None
+
+
+def test_rows_that_waited_for_a_grid_have_the_delay_of_inline_labels_only(bench: Make, rows: Rows) -> None:
+    """Labels in the rows came with them; when those that came by id did is not kept."""
+    waited, labelled = bench(), bench()
+    table = rows(600, start=NOW - HOUR / 2, seconds=1.0)
+    waited.push(table.append_column("truth", labels_of(table)["truth"]))
+    delay = waited.evaluated(window="6h")["label_delay"]
+    assert delay["p50"] == pytest.approx(HOUR / 2, rel=0.1)
+    labelled.push(table.slice(0, 400))
+    labelled.label(labels_of(table.slice(0, 400)))
+    labelled.clock.advance(60.0)
+    labelled.push(table.slice(400))
+    result = labelled.evaluated(window="6h")
+    assert result["labeled_rows"] == 400
+    assert not result["label_delay"] or result["label_delay"]["p50"] is None
