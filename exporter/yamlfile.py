@@ -20,6 +20,8 @@ from exporter.errors import ConfigurationError
 Location = tuple[str | int, ...]
 Problem = tuple[Location, str]
 
+_MOST_VALUES = 1_000_000
+
 _VARIABLE = re.compile(r"\$(\$?)\{([^}]*)\}")
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -107,11 +109,24 @@ def read_mapping(text: str) -> dict[str, Any]:
     if loader.duplicates:
         problems = [tuple(line.split(": ", 1)) for line in loader.duplicates]
         pairs = [(where, what) for where, what in problems]
-        raise ConfigurationError("a key is given twice", pairs)
+        raise ConfigurationError("; ".join(loader.duplicates), pairs)
+    _check_size(document)
     if not isinstance(document, dict):
         what = "nothing" if document is None else type(document).__name__
         raise _one_problem("", f"expected a mapping of settings at the top, got {what}")
     return document
+
+
+def _check_size(document: Any) -> None:
+    """Refuse aliases that refer to themselves, or multiply without end."""
+    waiting, values = [document], 0
+    while waiting:
+        value = waiting.pop()
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        values += len(inner)
+        if values > _MOST_VALUES:
+            raise _one_problem("", f"expected at most {_MOST_VALUES} values with all aliases, but more came")
+        waiting.extend(inner)
 
 
 def _one_problem(path: str, message: str) -> ConfigurationError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -192,6 +194,37 @@ def test_rows_of_too_many_buckets_are_refused(running_exporter: Run) -> None:
     last = {name: values[-10:] for name, values in columns.items()}
     assert push_arrow(exporter, last).json()["accepted"] == 10
     assert_well(exporter)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("models: &m\n  x: *m\n", "aliases"),
+        ("a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]\n" for n in range(1, 9)), "aliases"),
+        ("models: {}\nmodels: {}\n", "line 2: the key 'models' was given before, in line 1"),
+        (
+            CONFIGURATION + "    quality: {consistency_rules: {r: '1; 2'}}",
+            "models.m.quality.consistency_rules.r: ",
+        ),
+    ],
+)
+def test_hostile_configurations_are_refused_with_their_place(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    """Endless aliases, keys given twice and rules that do not compile end both commands with exit 2."""
+    file = tmp_path / "models.yml"
+    file.write_text(text, encoding="utf-8")
+    program = str(Path(sys.executable).with_name("ml-exporter"))
+    storage = tmp_path / "data"
+    for arguments in (
+        ["check-config", str(file)],
+        ["serve", f"--config.file={file}", f"--storage.path={storage}", "--web.listen-address=127.0.0.1:0"],
+    ):
+        ended = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
+        assert ended.returncode == 2, ended.stderr
+        assert expected in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert not storage.exists()
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from exporter.config import load_config
+from exporter.commands.configuration import read_configuration
 from exporter.errors import ConfigurationError
 
 
@@ -16,7 +16,7 @@ from exporter.errors import ConfigurationError
 def check_config(context: click.Context, file: Path) -> int:
     """Validate a configuration: every error with its path in the file."""
     try:
-        config = load_config(file)
+        config = read_configuration(file)
     except ConfigurationError as error:
         for path, message in error.problems or [("", error.message)]:
             click.echo(f"{file}: {path}: {message}" if path else f"{file}: {message}", err=True)

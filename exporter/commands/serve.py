@@ -10,8 +10,8 @@ from types import FrameType
 
 import click
 
+from exporter.commands.configuration import read_configuration
 from exporter.commands.options import listen_option, log_options, storage_option
-from exporter.config import load_config
 from exporter.durations import parse_duration
 from exporter.web.assembly import Exporter, WebSettings
 from exporter.web.limits import WebLimits
@@ -100,7 +100,7 @@ def serve(
         threads=max_ingestions + WebLimits().threads - WebLimits().ingestions,
     )
     settings = WebSettings(listen_address, web_config, allow_anonymous, external_url, limits)
-    exporter = Exporter(load_config(config_file), storage, settings)
+    exporter = Exporter(read_configuration(config_file), storage, settings)
     run_until_signal(exporter, drain_timeout)
 
 
