@@ -78,9 +78,10 @@ def _whole_samples(evaluation: Evaluation, drift_since: Mapping[str, float]) -> 
 def _window_samples(evaluation: Evaluation) -> Iterator[Sample]:
     yield "ml_window_rows", (), evaluation.rows
     yield "ml_window_labeled_rows", (), evaluation.labeled_rows
-    yield "ml_window_start_timestamp_seconds", (), evaluation.start
-    yield "ml_window_end_timestamp_seconds", (), evaluation.end
-    yield "ml_window_seconds", (), evaluation.window.seconds
+    if evaluation.window.seconds > 0:  # else it is a batch, which has no place in time
+        yield "ml_window_start_timestamp_seconds", (), evaluation.start
+        yield "ml_window_end_timestamp_seconds", (), evaluation.end
+        yield "ml_window_seconds", (), evaluation.window.seconds
     if evaluation.labeled_ratio is not None:
         yield "ml_labeled_ratio", (), evaluation.labeled_ratio
     yield from _delay_samples("ml_label_delay_seconds", evaluation.label_delay)

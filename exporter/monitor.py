@@ -35,6 +35,7 @@ from exporter.profilefile import write_profiles
 from exporter.profiles import Grid, Profile, encode, profile_outcomes, profile_rows
 from exporter.results import DriftReport, Evaluation, PerformanceResults, Window
 from exporter.schema import Schema, ScoreKind, Task
+from exporter.statistics.performance import metrics_of
 from exporter.windows import bucket_starts
 
 PREDICTION, LABEL = "prediction", "label"
@@ -182,14 +183,18 @@ class ModelMonitor:
     # -- checks -------------------------------------------------------------------------------------
 
     def check_performance(self, y_true: Any, y_pred: Any, *, y_score: Any = None) -> PerformanceResults:
-        """Every metric with its bounds, its baseline, its drop, and whether it is degraded."""
+        """Every metric with its bounds, its baseline, its drop, and whether it is degraded.
+
+        Where no metrics were chosen, those that need a score are there when `y_score` is.
+        """
         grid, baseline, schema = self._ready()
         table = self._table(schema, None, y_pred=y_pred, y_true=y_true, y_score=y_score)
         batch = self._validate(table, replace(schema, features=()))
         outcomes = profile_outcomes(grid, batch.outcomes)
-        results, missing = measure_performance(
-            outcomes, reference_performance(baseline, self._settings()), self._settings()
-        )
+        settings = self._settings()
+        if settings.metrics is None and (y_score is None or schema.score is None):
+            settings = replace(settings, metrics=_without_score(outcomes))
+        results, missing = measure_performance(outcomes, reference_performance(baseline, settings), settings)
         now = self._clock()
         for name, metric in results.metrics.items():
             self._records.append(
@@ -354,7 +359,19 @@ class ModelMonitor:
         missing = tuple(parts.pop("undefined"))
         last = self._last
         if last is None:
-            last = Evaluation(self.model_name, self.version, BATCH_WINDOW, None, now, now, rows, labeled, now)
+            last = Evaluation(
+                self.model_name,
+                self.version,
+                BATCH_WINDOW,
+                None,
+                now,
+                now,
+                rows,
+                labeled,
+                now,
+                performance=PerformanceResults(threshold=self.alert_threshold),
+                drift=DriftReport(alpha=self.drift_threshold),
+            )
         kept = tuple(entry for entry in last.undefined if not _same_part(entry[0], parts))
         self._last = replace(last, rows=rows, labeled_rows=labeled or last.labeled_rows, made_at=now,
                              undefined=(*kept, *missing), **parts)  # fmt: skip
@@ -411,6 +428,11 @@ def _check_known(setting: str, given: Iterable[str], known: Iterable[str]) -> No
         raise ConfigurationError(f"unknown {setting} {', '.join(unknown)}; known are {', '.join(known)}")
 
 
+def _without_score(outcomes: Profile) -> tuple[str, ...]:
+    """The metrics of the task that predictions and labels are enough for."""
+    return tuple(name for name in metrics_of(outcomes.outcome()) if not PERFORMANCE_METRICS[name].needs_score)
+
+
 def _same_part(measure: str, parts: dict[str, Any]) -> bool:
     return any(measure.startswith(part) for part in parts)
 
@@ -430,6 +452,8 @@ class _MonitorCollector(Collector):
             return
         families: dict[str, GaugeMetricFamily] = {}
         for name, labels, value in evaluation_samples(evaluation):
+            if name.startswith("ml_drift") and not evaluation.drift.rows:
+                continue  # no drift was looked for yet
             family = FAMILIES[name]
             held = families.get(family.name)
             if held is None:

@@ -399,6 +399,33 @@ def test_a_registry_is_given_the_latest_results() -> None:
     assert families["ml_drifted_columns_ratio"].samples[0].value == pytest.approx(0.25)
 
 
+def test_a_registry_has_only_what_was_measured() -> None:
+    """After a check of performance nothing is said of drift; then its own threshold; no length of time."""
+    monitor = monitored(drift_threshold=0.01)
+    y_true, y_pred, _ = binary(2)
+    monitor.check_performance(y_true, y_pred)
+    assert monitor.evaluation().drift.alpha == 0.01
+    registry = CollectorRegistry()
+    monitor.register(registry)
+    assert "ml_drift" not in generate_latest(registry).decode()
+    assert "ml_window_seconds" not in generate_latest(registry).decode()
+    monitor.detect_drift(features(2))
+    place = {"model": "m", "version": "default", "window": "batch"}
+    assert registry.get_sample_value("ml_drift_alpha", place) == 0.01
+
+
+def test_metrics_that_need_a_score_are_there_when_a_score_is() -> None:
+    """With no metrics chosen, a check without scores lists none that needs them; chosen ones say why."""
+    y_true, y_pred, score = binary(2)
+    everything = monitored()
+    without, scored = (everything.check_performance(y_true, y_pred, y_score=s) for s in (None, score))
+    assert {"accuracy", "f1"} <= set(without)
+    assert not {metric.reason for metric in without.metrics.values()} - {None}
+    assert set(scored) - set(without) == {"roc_auc", "pr_auc", "log_loss", "brier", "ece"}
+    chosen = monitored(metrics=["roc_auc"]).check_performance(y_true, y_pred)
+    assert chosen["roc_auc"].reason is not None
+
+
 def test_one_check_does_not_wipe_out_the_other() -> None:
     """Performance stays exposed after a drift check and the reverse; the reasons are those of the latest."""
     monitor = monitored(metrics=["accuracy"])
