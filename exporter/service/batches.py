@@ -6,7 +6,9 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import orjson
@@ -30,9 +32,10 @@ from exporter.windows import bucket_starts
 SECONDS_PER_DAY = 86_400
 MAX_RAW_BYTES = 256 * 2**20
 """Rows without a grid are kept as they came, up to this size a model."""
-COMPUTING = 1
-"""Batches that are validated and profiled at the same time. Two at once on two cores cost more than one after
-the other: they share caches, and every one that waits for the interpreter wakes up to ask for it."""
+SHORT_ROWS = 2_000
+LONG_AT_ONCE = 2
+"""Batches of up to so many rows are computed one after the other: between any two of their many short steps
+another one may take the interpreter and the caches. The steps of longer ones are long enough for two."""
 MAX_BUCKETS = 4096
 MAX_PROFILE_CELLS = 2**27
 """Buckets that the rows of one batch may fall into, and cells of their profiles in all (8 bytes each)."""
@@ -80,7 +83,8 @@ class BatchIngestion:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._computing = threading.Semaphore(COMPUTING)
+        self._short = threading.Lock()
+        self._long = threading.Semaphore(LONG_AT_ONCE)
 
     def ingest(
         self, lane: Lane, table: pa.Table, version: str, request: Request, *, backfill: bool = False
@@ -96,17 +100,21 @@ class BatchIngestion:
             with lane.gate.shared():
                 arrival = self._clock.time()
                 batch = self._validate(lane, table, version, arrival)
-                with self._computing:
+                with self._computing(batch.rows):
                     hashes = lane.index.hash_ids(batch.ids) if batch.ids is not None else None
                 push = _Push(lane, batch, version, request, arrival, backfill, hashes)
                 with lane.flights.of(hashes):
-                    with self._computing:
+                    with self._computing(batch.rows):
                         admitted = self._admit(push)
                     return self._take(push, admitted)
 
+    def _computing(self, rows: int) -> AbstractContextManager[Any]:
+        """A turn at computing a batch of so many rows."""
+        return self._short if rows <= SHORT_ROWS else self._long
+
     def _validate(self, lane: Lane, table: pa.Table, version: str, arrival: float) -> Batch:
         try:
-            with self._computing:
+            with self._computing(table.num_rows):
                 return validate_batch(
                     table, lane.schema, now=arrival, future_tolerance=lane.config.future_tolerance
                 )
@@ -131,7 +139,7 @@ class BatchIngestion:
     def _take(self, push: _Push, admitted: _Admitted) -> Answer:
         lane, version = push.lane, push.version
         try:
-            with self._computing:
+            with self._computing(push.batch.rows):
                 commit, answer = self._commit(push, admitted)
             newest = admitted.batch.event_time.max() if admitted.batch.rows else None
             with lane.lock:
