@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from exporter.errors import UnusableBatchError
 from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
+from exporter.service.tallies import NO_VERSION
 from exporter.store import NOT_JOINED, Commit, LabelChunk, Store
 
 
@@ -36,11 +39,24 @@ class LabelIngestion:
             if earlier is not None:
                 return earlier
             arrival = self._clock.time()
-            batch = validate_labels(table, lane.schema)
+            batch = self._validate(lane, table)
             with lane.gate.shared():
                 hashes = lane.index.hash_ids(batch.ids)
                 with lane.flights.of(hashes):
                     return self._take(lane, batch, hashes, request, arrival)
+
+    def _validate(self, lane: Lane, table: pa.Table) -> LabelBatch:
+        try:
+            return validate_labels(table, lane.schema)
+        except UnusableBatchError as error:
+            if error.rejected:
+                commit = Commit(model=lane.name, counters=_rejections(error.rejected))
+                with lane.gate.shared():
+                    self._store.submit(commit).result()
+                    with lane.lock:
+                        lane.count(commit)
+                        lane.dirty = True
+            raise
 
     def _take(
         self, lane: Lane, batch: LabelBatch, hashes: NDArray[np.uint64], request: Request, arrival: float
@@ -107,7 +123,13 @@ class LabelIngestion:
             answer=request.answered(answer, arrival),
             labels=LabelChunk(*labels, arrival=arrival, days=days),
         )
-        commit.counters = {("labels", version): count for version, count in labeled.items()}
+        commit.counters = _rejections(batch.rejected)
+        commit.counters |= {("labels", version): count for version, count in labeled.items()}
         commit.state = {("last_label", version): arrival for version in labeled}
         commit.state |= lane.class_codes()
         return commit, answer
+
+
+def _rejections(rejected: Mapping[str, int]) -> dict[tuple[str, ...], float]:
+    """Rejected rows by reason, as they are counted; whose version's rows the labels were for nobody knows."""
+    return {("rejected", NO_VERSION, reason): count for reason, count in rejected.items() if count}

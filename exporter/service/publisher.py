@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from exporter.clock import Clock
+from exporter.evaluation import Missing
 from exporter.exposition import Exposition, Sample, Snapshot
 from exporter.families import (
     baseline_ratio_samples,
@@ -20,7 +21,9 @@ from exporter.families import (
 )
 from exporter.profiles import Grid
 from exporter.service.evaluator import exported_versions
+from exporter.service.gaps import UNMEASURED
 from exporter.service.lane import Lane
+from exporter.service.tallies import NO_VERSION
 from exporter.service.telemetry import Telemetry
 
 CATALOGUE = ""
@@ -104,12 +107,8 @@ class Publisher:
                     where = (lane.name, version, window.name)
                     yield from undefined_samples("ml_undefined", where, [("window", None, "stale")])
             return
-        if lane.grid is None:
-            for version in sorted(lane.versions) or ["default"]:
-                for window in lane.config.windows:
-                    where = (lane.name, version, window.name)
-                    missing = [("performance", None, "no_baseline"), ("drift", None, "no_baseline")]
-                    yield from undefined_samples("ml_undefined", where, missing)
+        if lane.grid is None or not versions:
+            yield from self._unmeasured(lane)
         for (version, window_name, _), evaluation in lane.evaluations.items():
             since = {
                 column: at
@@ -117,6 +116,16 @@ class Publisher:
                 if (of_version, of_window) == (version, window_name)
             }
             yield from evaluation_samples(evaluation, drift_since=since)
+
+    @staticmethod
+    def _unmeasured(lane: Lane) -> Iterator[Sample]:
+        """Why nothing is measured: there is no baseline yet, or no row that moved the watermark."""
+        missing: list[Missing] = [
+            (measure, None, "no_baseline" if lane.grid is None else "empty") for measure in UNMEASURED
+        ]
+        for version in sorted(lane.versions) or ["default"]:
+            for window in lane.config.windows:
+                yield from undefined_samples("ml_undefined", (lane.name, version, window.name), missing)
 
     @staticmethod
     def _baseline_samples(lane: Lane, version: str, baseline_id: str) -> Iterator[Sample]:
@@ -157,10 +166,17 @@ class Publisher:
             for grid in (lane.grid, *retired_grids(lane, now)):
                 warm = grid is not lane.grid or self._is_warm(lane, version, grid.id, now)
                 counters |= self._bins(lane, grid, version, warm=warm)
-        rejected = {
-            key: count for key, count in lane.counters.items() if key[0] == "rejected" and key[1] in versions
-        }
-        return counters | rejected
+        return counters | self._rejected(lane, versions)
+
+    @staticmethod
+    def _rejected(lane: Lane, versions: set[str]) -> dict[tuple[str, ...], float]:
+        """Rejected rows of what is exported, of labels and, while there is room, of versions without data."""
+        rejected = {key: count for key, count in lane.counters.items() if key[0] == "rejected"}
+        begun = {state.name for state in lane.versions.values() if state.watermark is not None}
+        refused = sorted({key[1] for key in rejected} - begun - versions - {NO_VERSION})
+        room = max(0, lane.config.max_versions - len(versions))
+        shown = {NO_VERSION, *versions, *refused[:room]}
+        return {key: count for key, count in rejected.items() if key[1] in shown}
 
     @staticmethod
     def _bins(lane: Lane, grid: Grid, version: str, *, warm: bool) -> dict[tuple[str, ...], float]:

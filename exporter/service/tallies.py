@@ -16,6 +16,9 @@ from exporter.windows import bucket_starts
 
 Tallies = Mapping[tuple[str, ...], int]
 
+NO_VERSION = ""
+"""In the place of a version in the counters of rows that belong to none: labels that were rejected."""
+
 
 def arrival_tallies(
     batch: Batch, rejected: Counter[str], *, profiled: int, duplicates: int

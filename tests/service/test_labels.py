@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from exporter.errors import UnusableBatchError
+
 from .conftest import HOUR, NOW, Bench, labels_of
 
 Make = Callable[..., Bench]
@@ -177,3 +179,28 @@ def test_rows_that_waited_for_a_grid_have_the_delay_of_inline_labels_only(bench:
     result = labelled.evaluated(window="6h")
     assert result["labeled_rows"] == 400
     assert not result["label_delay"] or result["label_delay"]["p50"] is None
+
+
+def test_rejected_rows_count_even_when_nothing_is_taken(bench: Make, rows: Rows) -> None:
+    """Rows of refused requests count by reason, durably, for new versions and labels too; the key is free."""
+    b = bench()
+    table = rows(4)
+    labels = labels_of(table)
+    nameless = pa.nulls(4, pa.string())
+    for _ in range(2):
+        with pytest.raises(UnusableBatchError):
+            b.push(table.set_column(0, "id", nameless), version="v9", key="k", body_hash="a")
+        with pytest.raises(UnusableBatchError):
+            b.label(labels.set_column(0, "id", nameless), key="k", body_hash="a")
+    b.label(pa.concat_tables([labels, pa.table({"id": ["x"], "truth": pa.nulls(1, pa.bool_())})]))
+    assert b.push(table, version="v8", key="k", body_hash="b")["duplicate"] is False
+    for _ in range(2):
+        b.service.evaluate("m")
+        text = b.service.snapshot().text.decode()
+        counted = {line for line in text.splitlines() if line.startswith("ml_rejected_rows_total{")}
+        assert counted == {
+            'ml_rejected_rows_total{model="m",version="v9",reason="missing_id"} 8.0',
+            'ml_rejected_rows_total{model="m",reason="missing_id"} 8.0',
+            'ml_rejected_rows_total{model="m",reason="missing_label"} 1.0',
+        }
+        b.restart()
