@@ -5,19 +5,45 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.clock import Clock
-from exporter.evaluation import Reference, Settings, Subject, evaluate, reference_performance
+from exporter.evaluation import (
+    Failed,
+    Reference,
+    Settings,
+    Subject,
+    evaluate,
+    log_failure,
+    reference_performance,
+)
 from exporter.profiles import Profile
 from exporter.results import Evaluation, Window
 from exporter.service.gaps import gaps
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
 from exporter.service.telemetry import Telemetry
-from exporter.windows import ProfileSeries, Span, label_watermark
+from exporter.windows import Pieces, Span, label_watermark
 
 log = logging.getLogger(__name__)
+
+
+ERROR = tuple((measure, None, "error") for measure in ("performance", "drift", "quality"))
+"""What is missing of a window whose profile could not be read."""
+
+SHORTEST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
+"""Seconds between a failed evaluation of a model and the next one; each failure doubles them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A version that is evaluated: its segments, and what they are compared with."""
+
+    version: str
+    segments: tuple[str, ...]
+    watermark: float
+    baseline: Profile | None
+    reference: Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +51,11 @@ class _Input:
     """One window of one version or segment, copied out of the lane so that statistics need no lock."""
 
     subject: Subject
-    current: Profile
-    outcomes: Profile | None
+    current: Pieces
+    outcomes: Pieces | None
     outcome_span: Span | None
-    baseline: Profile | None
-    reference: Reference
-    labeled_ratio: float | None
+    rows: int
+    labeled_rows: int
 
 
 def settings_of(lane: Lane) -> Settings:
@@ -60,88 +85,114 @@ def exported_versions(lane: Lane) -> list[VersionState]:
     return sorted(newest[: lane.config.max_versions], key=lambda state: state.name)
 
 
-def evaluate_lane(lane: Lane, now: float) -> Mapping[EvaluationKey, Evaluation]:
-    """Evaluate every window of every exported version and segment of a model."""
+def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mapping[EvaluationKey, Evaluation]:
+    """Evaluate every window of every exported version and segment of a model.
+
+    One window at a time is copied out of the lane, evaluated and dropped, so that neither memory nor the
+    time under the lock grows with versions, segments and windows. `failed` is told of each computation that fails.
+    """
     with lane.lock:
-        inputs = [
-            prepared
-            for state in exported_versions(lane)
-            for key, series in sorted(state.series.items())
-            if not series.empty
-            for prepared in _inputs(lane, state, key, series, now)
-        ]
         settings = settings_of(lane)
+        plans = [_plan(lane, state, failed) for state in exported_versions(lane)]
         custom_metrics = [("performance", name, "not_comparable") for name in lane.config.custom_metrics]
     evaluations = {}
-    for prepared in inputs:
-        made = evaluate(
-            prepared.subject,
-            prepared.current,
-            outcomes=prepared.outcomes,
-            outcome_span=(span.start, span.end) if (span := prepared.outcome_span) else None,
-            baseline=prepared.baseline,
-            reference=prepared.reference,
-            settings=settings,
-        )
-        made = replace(made, labeled_ratio=prepared.labeled_ratio)
-        made = replace(made, undefined=(*made.undefined, *custom_metrics, *gaps(lane, made)))
-        evaluations[made.version, made.window.name, made.segment] = made
+    for plan in plans:
+        for taken in _inputs(lane, plan, now):
+            made = _evaluated(taken, plan, settings, failed)
+            made = replace(made, undefined=(*made.undefined, *custom_metrics, *gaps(lane, made)))
+            evaluations[made.version, made.window.name, made.segment] = made
     return evaluations
 
 
-def _inputs(lane: Lane, state: VersionState, key: str, series: ProfileSeries, now: float) -> list[_Input]:
-    watermark = state.watermark
+def _plan(lane: Lane, state: VersionState, failed: Failed) -> _Plan:
     baseline = lane.active_baseline(state.name)
-    if watermark is None or lane.grid is None:
-        return []
     profile, reference = None, None
     if baseline is not None and baseline.grid_id in lane.grids:
         profile = lane.baseline_profile(baseline)
         if baseline.id not in lane.references:
-            lane.references[baseline.id] = reference_performance(profile, settings_of(lane))
+            lane.references[baseline.id] = reference_performance(profile, settings_of(lane), failed)
         reference = lane.references[baseline.id]
-    labeled_until = label_watermark(
-        series.coverage(), lane.config.min_label_coverage, horizon_start=watermark - lane.config.label_horizon
-    )
-    prepared = []
-    for window in lane.config.windows:
-        span, current = series.window(window.name, watermark, "features")
-        outcome_span, outcomes = None, None
-        if labeled_until is not None:
-            outcome_span, running = series.window(window.name, labeled_until, "outcomes")
-            outcomes = running.copy()
-        subject = Subject(
-            model=lane.name,
-            version=state.name,
-            window=Window(window.name, window.seconds),
-            segment=split_segment(key),
-            start=span.start,
-            end=span.end,
-            made_at=now,
+    lane.compared_with[state.name] = None if baseline is None else baseline.id
+    return _Plan(state.name, tuple(sorted(state.series)), state.watermark or 0.0, profile, reference)
+
+
+def _evaluated(taken: _Input, plan: _Plan, settings: Settings, failed: Failed) -> Evaluation:
+    """The evaluation of one window; when its profile cannot be read, all of it is an `error`."""
+    subject = taken.subject
+    try:
+        return evaluate(
+            subject,
+            taken.current.merged(),
+            outcomes=None if taken.outcomes is None else taken.outcomes.merged(),
+            outcome_span=(span.start, span.end) if (span := taken.outcome_span) else None,
+            baseline=plan.baseline,
+            reference=plan.reference,
+            settings=settings,
+            labeled_rows=taken.labeled_rows,
+            failed=failed,
         )
-        prepared.append(
-            _Input(
-                subject,
-                current.copy(),
-                outcomes,
-                outcome_span,
-                profile,
-                reference,
-                _labeled_ratio(series, span),
+    except Exception as error:  # noqa: BLE001  # the other windows go on
+        failed(
+            "evaluation", "/".join((subject.version, subject.window.name, *(subject.segment or ()))), error
+        )
+        return Evaluation(
+            model=subject.model,
+            version=subject.version,
+            window=subject.window,
+            segment=subject.segment,
+            start=subject.start,
+            end=subject.end,
+            rows=taken.rows,
+            labeled_rows=taken.labeled_rows,
+            made_at=subject.made_at,
+            undefined=ERROR,
+        )
+
+
+def _inputs(lane: Lane, plan: _Plan, now: float) -> Iterator[_Input]:
+    """The windows of a version and its segments, each taken under the lock when it is asked for."""
+    for key in plan.segments:
+        labeled_until: float | None = None
+        for first, window in enumerate(lane.config.windows):
+            with lane.lock:
+                state = lane.versions.get(plan.version)
+                series = None if state is None else state.series.get(key)
+                if series is None or series.empty:
+                    break  # deleted or expired meanwhile
+                if not first:
+                    labeled_until = label_watermark(
+                        series.coverage(),
+                        lane.config.min_label_coverage,
+                        horizon_start=plan.watermark - lane.config.label_horizon,
+                    )
+                span, current = series.pieces(window.name, plan.watermark, "features")
+                outcome_span, outcomes = None, None
+                if labeled_until is not None:
+                    outcome_span, outcomes = series.pieces(window.name, labeled_until, "outcomes")
+                rows, labeled = series.covered(window.name, span)
+            subject = Subject(
+                model=lane.name,
+                version=plan.version,
+                window=Window(window.name, window.seconds),
+                segment=split_segment(key),
+                start=span.start,
+                end=span.end,
+                made_at=now,
             )
-        )
-    return prepared
-
-
-def _labeled_ratio(series: ProfileSeries, span: Span) -> float | None:
-    """Share of the rows in the window whose label is known."""
-    counted = [(rows, labeled) for start, rows, labeled in series.coverage() if start in span]
-    rows = sum(rows for rows, _ in counted)
-    return sum(labeled for _, labeled in counted) / rows if rows else None
+            yield _Input(subject, current, outcomes, outcome_span, rows, labeled)
 
 
 def note_drift_since(lane: Lane) -> None:
-    """Remember since which event time each verdict stands; a verdict that ends is forgotten."""
+    """Remember since which event time each verdict stands; a verdict that ends is forgotten.
+
+    So is one against another baseline than the last evaluation's.
+    """
+    rebased = {
+        version
+        for version, baseline in lane.compared_with.items()
+        if lane.drift_against.get(version, baseline) != baseline
+    }
+    lane.drift_against = dict(lane.compared_with)
     standing: dict[tuple[str, ...], float] = {}
     for (version, window, segment), evaluation in lane.evaluations.items():
         if segment is not None:
@@ -149,8 +200,25 @@ def note_drift_since(lane: Lane) -> None:
         for name, column in evaluation.drift.columns.items():
             if column.detected:
                 key = (version, window, name)
-                standing[key] = lane.drift_since.get(key, evaluation.end)
+                since = None if version in rebased else lane.drift_since.get(key)
+                standing[key] = evaluation.end if since is None else since
     lane.drift_since = standing
+
+
+class _Failures:
+    """What failed in one evaluation; a failure that the last one had too is not logged again."""
+
+    def __init__(self, model: str, before: Mapping[tuple[str, str | None, str], Exception]) -> None:
+        self._model = model
+        self._before = before
+        self.seen: dict[tuple[str, str | None, str], Exception] = {}
+
+    def __call__(self, measure: str, subject: str | None, error: Exception) -> None:
+        what = (measure, subject, type(error).__name__)
+        if what not in self.seen and what not in self._before:
+            name = measure if subject is None else f"{measure} of {subject}"
+            log.error("model %s: %s failed", self._model, name, exc_info=error)
+        self.seen[what] = error
 
 
 class Evaluator:
@@ -177,6 +245,11 @@ class Evaluator:
         self._wake = threading.Event()
         self._last: dict[str, float] = {}
         """When each model was last evaluated, by the monotonic clock: a replay would else never pause."""
+        self._retry: dict[str, tuple[float, float]] = {}
+        """Models whose evaluation failed: (not before, by the monotonic clock; seconds of back-off)."""
+        self._failures: dict[str, Mapping[tuple[str, str | None, str], Exception]] = {}
+        self._one = threading.Lock()
+        """One evaluation at a time, so that an older one never replaces a newer one."""
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="evaluator", daemon=True)
 
@@ -205,24 +278,37 @@ class Evaluator:
             if self._stopping:
                 break
             last = self._last.get(lane.name, float("-inf"))
-            if lane.dirty and time.monotonic() - last >= lane.config.evaluation_interval:
+            retry, _ = self._retry.get(lane.name, (float("-inf"), 0.0))
+            instant = time.monotonic()
+            if lane.dirty and instant - last >= lane.config.evaluation_interval and instant >= retry:
                 self.evaluate_now(lane, self._clock.time())
                 done += 1
         return done
 
     def evaluate_now(self, lane: Lane, now: float) -> None:
-        """Evaluate one model; a failure is reported and leaves the values of before."""
-        lane.dirty = False
-        self._last[lane.name] = time.monotonic()
-        try:
-            with self._telemetry.timed(self._telemetry.evaluation_seconds, lane.name):
-                lane.evaluations = evaluate_lane(lane, now)
-            note_drift_since(lane)
-            lane.evaluated_at = now
-            self._evaluated(lane)
-        except Exception as error:
-            log.exception("evaluation of model %s failed", lane.name)
-            self._failed(lane, error)
+        """Evaluate one model; a failure is reported, leaves the values of before, and is tried again."""
+        with self._one:
+            lane.dirty = False
+            self._last[lane.name] = time.monotonic()
+            failures = _Failures(lane.name, self._failures.get(lane.name, {}))
+            try:
+                with self._telemetry.timed(self._telemetry.evaluation_seconds, lane.name):
+                    lane.evaluations = evaluate_lane(lane, now, failures)
+                note_drift_since(lane)
+                lane.evaluated_at = now
+                self._evaluated(lane)
+            except Exception as error:
+                log.exception("evaluation of model %s failed", lane.name)
+                self._failed(lane, error)
+                _, before = self._retry.get(lane.name, (0.0, SHORTEST_BACKOFF / 2))
+                backoff = min(2 * before, LONGEST_BACKOFF)
+                self._retry[lane.name] = time.monotonic() + backoff, backoff
+                lane.dirty = True
+            else:
+                self._retry.pop(lane.name, None)
+            self._failures[lane.name] = failures.seen
+            for failure in failures.seen.values():
+                self._failed(lane, failure)
 
     def _run(self) -> None:
         while not self._stopping:

@@ -80,6 +80,10 @@ class Lane:
     """Metrics of each baseline, by its id; computed once."""
     drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
     """(version, window, column) to the event time since which its drift verdict stands."""
+    compared_with: dict[str, str | None] = field(default_factory=dict)
+    """Id of the baseline that each version was last evaluated against."""
+    drift_against: dict[str, str | None] = field(default_factory=dict)
+    """The same of the verdicts that `drift_since` tells of."""
     dirty: bool = True
     evaluated_at: float = 0.0
     _bin_indexes: dict[str, BinIndex] = field(default_factory=dict)
