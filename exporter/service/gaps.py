@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from exporter.evaluation import Missing
 from exporter.results import Evaluation
+from exporter.schema import Task
 from exporter.service.lane import Lane
+
+UNMEASURED = (
+    "performance",
+    "drift",
+    "quality",
+    "window",
+    "confusion_rows",
+    "labeled_ratio",
+    "label_delay_seconds",
+    "event_delay_seconds",
+)
+"""What a model without an evaluation lacks; `performance`, `drift`, `quality` and `window` stand for all
+families whose names begin so."""
 
 _DELAYS = (("label_delay", "insufficient_labels"), ("event_delay", "empty"))
 
@@ -12,12 +26,13 @@ _DELAYS = (("label_delay", "insufficient_labels"), ("event_delay", "empty"))
 def gaps(lane: Lane, evaluation: Evaluation) -> tuple[Missing, ...]:
     """What is not exported of the whole of a version and window, with the reason.
 
-    A rule that the newest rows of the version did not allow is an `error`, also while the window still has a
-    ratio from earlier rows. Segments have neither rules nor delays.
+    Measures that nobody configured (rules, timeliness) are not missing. A rule that the newest rows of the
+    version did not allow is an `error`, also while the window still has a ratio from earlier rows. Segments
+    have neither rules nor delays.
     """
     if evaluation.segment is not None:
         return ()
-    return (*_rule_gaps(lane, evaluation), *_coverage_gaps(evaluation))
+    return (*_rule_gaps(lane, evaluation), *_coverage_gaps(lane, evaluation))
 
 
 def _rule_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
@@ -36,10 +51,19 @@ def _rule_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
     return missing
 
 
-def _coverage_gaps(evaluation: Evaluation) -> list[Missing]:
+def _coverage_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
     missing: list[Missing] = [
         (f"{name}_seconds", None, reason) for name, reason in _DELAYS if evaluation[name] is None
     ]
+    missing += [
+        ("performance_baseline", name, "no_baseline")
+        for name, metric in evaluation.performance.metrics.items()
+        if metric.value is not None and metric.baseline is None
+    ]
+    if not evaluation.confusion and lane.schema.task is not Task.REGRESSION:
+        missing.append(("confusion_rows", None, "insufficient_labels"))
+    if not evaluation.class_performance and lane.schema.task is Task.MULTICLASS:
+        missing.append(("class_performance", None, "insufficient_labels"))
     if evaluation.labeled_ratio is None:
         missing.append(("labeled_ratio", None, "empty"))
     return missing

@@ -66,7 +66,10 @@ def quality_report(
     """
     if rows <= 0:
         return QualityReport(
-            undefined=tuple((f"quality_{check}_ratio", None, "empty") for check in SCORE_CHECKS)
+            undefined=(
+                *((f"quality_{check}_ratio", None, "empty") for check in (*SCORE_CHECKS, "duplicate")),
+                ("quality_score", None, "empty"),
+            )
         )
     gaps: list[Gap] = []
     features = {name: column for name, column in columns.items() if column.grid.role is not Role.LABEL}
@@ -85,6 +88,8 @@ def quality_report(
     }
     timely = min(1.0, tallies.get(("timely",), 0) / rows) if timeliness else None
     score = _score(report, timely, weights or {})
+    if score is None:
+        gaps.append(("quality_score", None, "empty"))
     report["uniqueness"] = {**unique, **_distinct_ratios(features, gaps)}
     return QualityReport(
         **report, duplicate=duplicate, timeliness=timely, score=score, rows=rows, undefined=tuple(gaps)

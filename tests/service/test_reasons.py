@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
-from .conftest import HOUR, MODEL, Bench, labels_of
+from exporter.catalog import FAMILIES, WINDOWED
+
+from .conftest import HOUR, MODEL, NOW, Bench, labels_of
 from .test_publisher import evaluated, of, tick
 
 Make = Callable[..., Bench]
@@ -111,3 +114,59 @@ def test_a_good_baseline_needs_no_note(bench: Make, rows: Rows) -> None:
     status = b.service.status("m")
     assert status["notes"] == []
     assert 0 <= status["roc_auc_error_bound"] < 1e-3
+
+
+PRODUCED = [
+    name
+    for name, family in FAMILIES.items()
+    if family.produced and family.labels[: len(WINDOWED)] == WINDOWED and "_segment_" not in name
+]
+ONLY_SOMETIMES = {
+    "ml_undefined": "says what is missing",
+    "ml_class_performance": "multiclass only",
+    "ml_drift_since_timestamp_seconds": "only of columns that drift",
+}
+
+
+def unnamed(families: dict[str, Any]) -> list[str]:
+    """Windowed families that are neither exported nor named in `ml_undefined`.
+
+    `drift` stands for all of drift and `performance` for all of performance.
+    """
+    measures = {dict(labels)["measure"] for labels in families.get("ml_undefined", {})}
+    return [
+        name
+        for name in PRODUCED
+        if name not in families
+        and name not in ONLY_SOMETIMES
+        and not any(name.removeprefix("ml_").startswith(measure) for measure in measures)
+    ]
+
+
+@pytest.mark.parametrize("rows_then_labels", [(0, 0), (50, 0), (600, 0), (600, 600)])
+def test_every_windowed_family_is_there_or_named(
+    bench: Make, rows: Rows, rows_then_labels: tuple[int, int]
+) -> None:
+    """Before a baseline, without labels, and with everything: nothing is missing without a reason."""
+    count, labelled = rows_then_labels
+    b = bench(quality={**RULES, "timeliness": "1h"})
+    if count:
+        table = rows(count)
+        b.push(table)
+        if labelled:
+            b.label(labels_of(table))
+    assert unnamed(evaluated(b)) == []
+
+
+def test_empty_windows_name_everything(bench: Make, rows: Rows) -> None:
+    """Without rows, with rows of the past only, and long after the newest one: a reason for every family."""
+    b = bench(quality={**RULES, "timeliness": "1h"})
+    b.service.create_baseline("m", table=rows(600))
+    assert unnamed(evaluated(b)) == []
+    b.push(rows(50, 1000), backfill=True)
+    assert unnamed(evaluated(b)) == []
+    b.push(rows(50, 2000))
+    b.service._lanes["m"].versions["default"].watermark = NOW + 100 * HOUR
+    families = evaluated(b)
+    assert of(families, "ml_window_rows") == [0.0, 0.0]
+    assert unnamed(families) == []
