@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.columns import is_vector
+from exporter.columns import is_usual, is_vector
 from exporter.errors import TooLargeError
 
 _OPAQUE = b"\xff"
@@ -29,8 +29,11 @@ def bounded(table: pa.Table, maximum_bytes: int) -> pa.Table:
         The texts of one column take more than `maximum_bytes` once every row has its own.
     """
     for index, field in enumerate(table.schema):
-        chunks = [_bounded(chunk, field.name, maximum_bytes) for chunk in table.column(index).chunks]
-        if any(new is not old for new, old in zip(chunks, table.column(index).chunks, strict=True)):
+        if is_usual(field.type):
+            continue
+        before = table.column(index).chunks
+        chunks = [_bounded(chunk, field.name, maximum_bytes) for chunk in before]
+        if any(new is not old for new, old in zip(chunks, before, strict=True)):
             table = table.set_column(index, field.name, pa.chunked_array(chunks))
     return table
 

@@ -9,6 +9,7 @@ from exporter.columns.source import (
     UNREADABLE_ROWS,
     Reading,
     is_json_text,
+    is_usual,
     plain,
     source,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "inferred_kind",
     "instants",
     "is_json_text",
+    "is_usual",
     "is_vector",
     "matches",
     "numeric",

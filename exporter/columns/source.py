@@ -61,6 +61,11 @@ _PLAIN = frozenset(
 """The usual types, which are plain already."""
 
 
+def is_usual(kind: pa.DataType) -> bool:
+    """Whether a type is one of the usual ones, which are plain already."""
+    return kind.id in _PLAIN
+
+
 def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     """One array of a plain type: chunks joined, extension types and views undone; no needless copy."""
     if isinstance(column, pa.ChunkedArray):
@@ -72,7 +77,7 @@ def plain(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     else:
         array = column
     kind = array.type
-    if kind.id in _PLAIN:
+    if is_usual(kind):
         return array
     if isinstance(array, pa.ExtensionArray):
         return plain(array.storage)
