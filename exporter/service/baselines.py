@@ -269,7 +269,7 @@ class BaselineService:
         deltas = row_deltas(
             grid, batch, version, lane.segments, resolution=lane.resolution, arrival=arrival, threads=2
         )
-        tally_rows(lane, batch, deltas, arrival)
+        tally_rows(lane, batch, lane.rules.evaluate(batch.table), deltas, arrival)
         tally_arrival(lane, counts, deltas, version, arrival)
         labels = self._known_labels(lane, batch, version)
         if labels is not None:

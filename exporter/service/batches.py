@@ -19,6 +19,7 @@ from exporter.batch import Batch, Outcomes, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError, UnusableBatchError
 from exporter.profiles import Grid
+from exporter.rules import RuleOutcome
 from exporter.service.admission import Admission, admit
 from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
@@ -139,8 +140,10 @@ class BatchIngestion:
     def _take(self, push: _Push, admitted: _Admitted) -> Answer:
         lane, version = push.lane, push.version
         try:
+            # rules may take seconds: no other batch waits for these
+            judged = None if lane.grid is None else lane.rules.evaluate(admitted.batch.table)
             with self._computing(push.batch.rows):
-                commit, answer = self._commit(push, admitted)
+                commit, answer = self._commit(push, admitted, judged)
             newest = admitted.batch.event_time.max() if admitted.batch.rows else None
             with lane.lock:
                 if newest is not None and not push.backfill:
@@ -244,7 +247,7 @@ class BatchIngestion:
             if admitted.taken is not None:
                 lane.index.hold(*admitted.taken)
 
-    def _commit(self, push: _Push, admitted: _Admitted) -> tuple[Commit, Answer]:
+    def _commit(self, push: _Push, admitted: _Admitted, judged: RuleOutcome | None) -> tuple[Commit, Answer]:
         lane, batch, version, arrival = push.lane, push.batch, push.version, push.arrival
         rows = admitted.batch
         rejected = Counter(batch.rejected)
@@ -286,14 +289,14 @@ class BatchIngestion:
         if labeled:
             commit.state["last_label", version] = arrival
         commit.labels = self._labels(admitted, arrival)
-        if lane.grid is None:
+        if lane.grid is None or judged is None:
             check_room(lane)
             counts = self._left_out(push, admitted, rejected)
             commit.rows = [(version, raw_rows(rows, arrival, counts))] if rows.rows else []
             return commit, answer
         if ("bins_since", version, lane.grid.id) not in lane.state:
             commit.state["bins_since", version, lane.grid.id] = arrival
-        commit.deltas = self._deltas(push, lane.grid, admitted, rejected)
+        commit.deltas = self._deltas(push, lane.grid, admitted, judged, rejected)
         commit.bins[version, lane.grid.id] = lane.bin_index(lane.grid).count(merged(commit.deltas, lane.grid))
         return commit, answer
 
@@ -327,7 +330,14 @@ class BatchIngestion:
             duplicates=admitted.admission.duplicates,
         )
 
-    def _deltas(self, push: _Push, grid: Grid, admitted: _Admitted, rejected: Counter[str]) -> list[Delta]:
+    def _deltas(
+        self,
+        push: _Push,
+        grid: Grid,
+        admitted: _Admitted,
+        judged: RuleOutcome,
+        rejected: Counter[str],
+    ) -> list[Delta]:
         lane, version, arrival = push.lane, push.version, push.arrival
         rows = admitted.batch
         deltas = row_deltas(
@@ -339,7 +349,7 @@ class BatchIngestion:
             arrival=arrival,
             threads=2 if rows.rows >= THREADED_ROWS else 1,
         )
-        tally_rows(lane, rows, deltas, arrival)
+        tally_rows(lane, rows, judged, deltas, arrival)
         tally_arrival(lane, self._left_out(push, admitted, rejected), deltas, version, arrival)
         labeled = np.flatnonzero(~np.isnan(admitted.known))
         if labeled.size:

@@ -10,6 +10,7 @@ import numpy as np
 from exporter.batch import Batch
 from exporter.columns.repeats import repeated_rows
 from exporter.profiles import Profile
+from exporter.rules import RuleOutcome
 from exporter.service.lane import Lane
 from exporter.store import Delta
 from exporter.windows import bucket_starts
@@ -40,12 +41,11 @@ def rejected_tallies(
     return counts
 
 
-def tally_rows(lane: Lane, rows: Batch, deltas: Sequence[Delta], arrival: float) -> None:
+def tally_rows(lane: Lane, rows: Batch, judged: RuleOutcome, deltas: Sequence[Delta], arrival: float) -> None:
     """Count rule results, repeated rows and timely rows in the buckets that the rows fall into.
 
     Without ids a row is repeated when it equals an earlier one of its batch in all columns that were pushed.
     """
-    judged = lane.rules.evaluate(rows.table)
     for version in {delta.version for delta in deltas}:
         lane.note_rule_failures(version, judged.failures)
     repeated = repeated_rows(rows.table) if rows.ids is None else None

@@ -394,3 +394,35 @@ def test_forgetting_while_rows_come_leaves_one_truth(bench: Make, rows: Rows) ->
         b.restart()
     assert found[0] == found[1]
     assert all(rows_in == found[0][1][version][0] for version, rows_in, _ in found[0][0])
+
+
+class SlowRules:
+    """The rules of a model; on a batch of `slow` rows they wait until they are let go."""
+
+    def __init__(self, rules: Any, slow: int) -> None:
+        self._rules, self._slow = rules, slow
+        self.waiting, self.let_go = threading.Event(), threading.Event()
+
+    def evaluate(self, table: pa.Table) -> Any:
+        if table.num_rows == self._slow:
+            self.waiting.set()
+            assert self.let_go.wait(20)
+        return self._rules.evaluate(table)
+
+
+def test_slow_rules_hold_up_their_own_batch_only(bench: Make, rows: Rows) -> None:
+    """While the rules of some batches are still being evaluated, another one is taken."""
+    b = bench()
+    b.push(rows(600))
+    lane = b.service._lanes["m"]
+    rules: Any = SlowRules(lane.rules, 11)
+    lane.rules = rules
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            slow = [pool.submit(b.push, rows(11, 1000 * first)) for first in (1, 2, 3)]
+            assert rules.waiting.wait(20)
+            assert pool.submit(b.push, rows(7, 9000)).result(timeout=5)["accepted"] == 7
+            assert not any(push.done() for push in slow)
+        finally:
+            rules.let_go.set()
+        assert [push.result()["accepted"] for push in slow] == [11, 11, 11]
