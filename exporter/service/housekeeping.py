@@ -74,23 +74,25 @@ class Housekeeping:
 
     def expire(self, lane: Lane, now: float) -> None:
         """Drop what nobody can ask for any more, and merge small rows of the store."""
+        horizon, retention = lane.config.label_horizon, lane.retention_seconds
         with lane.lock:
-            ages = {name: lane.age_of(state, now) for name, state in lane.versions.items()}
-            oldest = min((age for age in ages.values() if age is not None), default=None)
+            known = {name: lane.age_of(state, now) for name, state in lane.versions.items()}
+            ages = {name: age for name, age in known.items() if age is not None}
+            days = {name: int((age - horizon) // SECONDS_PER_DAY) for name, age in ages.items()}
             for name, age in ages.items():
-                if age is not None:
-                    for series in lane.versions[name].series.values():
-                        series.expire(age - lane.retention_seconds)
-            if oldest is not None:
-                before_day = int((oldest - lane.config.label_horizon) // SECONDS_PER_DAY)
-                lane.index.expire_days(before_day)
-            lane.index.expire_held(now - lane.config.label_horizon)
-        if oldest is not None:
+                for series in lane.versions[name].series.values():
+                    series.expire(age - retention)
+                lane.index.expire_days(days[name], version=name)
+            lane.index.expire_held(now - horizon)
+        for name, age in ages.items():
+            self._store.expire(
+                lane.name, version=name, before_bucket=int(age - retention), before_day=days[name]
+            )
+        if ages:
             self._store.expire(
                 lane.name,
-                before_bucket=int(oldest - lane.retention_seconds),
-                before_day=before_day,
-                labels_before=now - 2 * lane.config.label_horizon,
+                before_day=min(days.values()),
+                labels_before=now - 2 * horizon,
                 answers_before=now - lane.config.idempotency_retention,
             )
         self._store.compact(lane.name)

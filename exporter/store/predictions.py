@@ -238,9 +238,12 @@ class PredictionIndex:
         """Forget a chunk whose commit failed."""
         self._kill(self._chunks.id == chunk_id)
 
-    def expire_days(self, before_day: int) -> int:
-        """Forget the predictions of event days before `before_day`; how many."""
-        return self._kill(self._chunks.day < before_day)
+    def expire_days(self, before_day: int, *, version: str | None = None) -> int:
+        """Forget the predictions of event days before `before_day`, of one version or of all; how many."""
+        old = self._chunks.day < before_day
+        if version is not None:
+            old &= self._chunks.version == self._codes.get(version, -1)
+        return self._kill(old)
 
     def drop_version(self, version: str) -> int:
         """Forget the predictions of a version; how many."""

@@ -249,6 +249,7 @@ class Store:
         self,
         model: str,
         *,
+        version: str | None = None,
         before_bucket: int | None = None,
         before_day: int | None = None,
         labels_before: float | None = None,
@@ -258,6 +259,9 @@ class Store:
 
         Parameters
         ----------
+        version : str, optional
+            Only delta rows and predictions of this version go, and none of the labels that had joined: those
+            belong to ids.
         before_bucket : int, optional
             Delta rows of buckets that start earlier (unix seconds) go.
         before_day : int, optional
@@ -270,10 +274,11 @@ class Store:
         """
         row, _ = self._identity(model)
         if before_bucket is not None:
-            self._repeat(lambda connection: upkeep.drop_deltas(connection, row, before_bucket))
+            self._repeat(lambda connection: upkeep.drop_deltas(connection, row, before_bucket, version))
         if before_day is not None:
-            self._repeat(lambda connection: upkeep.drop_predictions(connection, row, before_day))
-            self._repeat(lambda connection: upkeep.drop_joined_labels(connection, row, before_day))
+            self._repeat(lambda connection: upkeep.drop_predictions(connection, row, before_day, version))
+            if version is None:
+                self._repeat(lambda connection: upkeep.drop_joined_labels(connection, row, before_day))
             self._payloads.forget(model)
         if labels_before is not None:
             self._repeat(lambda connection: upkeep.drop_labels(connection, row, labels_before))

@@ -121,11 +121,14 @@ def batches_of(merges: Iterator[Merge | None]) -> Iterator[list[Merge]]:
         yield batch
 
 
-def drop_deltas(connection: sqlite3.Connection, model: int, before_bucket: int) -> int:
-    """Delete some delta rows of buckets that start before `before_bucket`; how many."""
+def drop_deltas(
+    connection: sqlite3.Connection, model: int, before_bucket: int, version: str | None = None
+) -> int:
+    """Delete some delta rows of buckets before `before_bucket`, of one version or all; how many."""
     return connection.execute(
-        "DELETE FROM deltas WHERE id IN (SELECT id FROM deltas WHERE model = ? AND bucket < ? LIMIT ?)",
-        (model, before_bucket, ROWS_AT_ONCE),
+        "DELETE FROM deltas WHERE id IN (SELECT id FROM deltas"
+        " WHERE model = ?1 AND bucket < ?2 AND (?3 IS NULL OR version = ?3) LIMIT ?4)",
+        (model, before_bucket, version, ROWS_AT_ONCE),
     ).rowcount
 
 
@@ -137,13 +140,19 @@ def drop_grid(connection: sqlite3.Connection, model: int, grid: str) -> int:
     ).rowcount
 
 
-def drop_predictions(connection: sqlite3.Connection, model: int, before_day: int) -> int:
-    """Delete some chunks of event days before `before_day`, with their payloads; how many."""
+def drop_predictions(
+    connection: sqlite3.Connection, model: int, before_day: int, version: str | None = None
+) -> int:
+    """Delete some chunks of event days before `before_day`, of one version or all, with their payloads.
+
+    Returns how many.
+    """
     ids = [
         (model, chunk_id)
         for (chunk_id,) in connection.execute(
-            "SELECT id FROM predictions WHERE model = ? AND day < ? LIMIT ?",
-            (model, before_day, ROWS_AT_ONCE),
+            "SELECT id FROM predictions"
+            " WHERE model = ?1 AND day < ?2 AND (?3 IS NULL OR version = ?3) LIMIT ?4",
+            (model, before_day, version, ROWS_AT_ONCE),
         )
     ]
     connection.executemany("DELETE FROM predictions WHERE model = ? AND id = ?", ids)

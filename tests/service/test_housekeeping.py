@@ -223,3 +223,82 @@ def test_a_silent_version_keeps_nothing_for_ever(bench: Make, rows: Rows) -> Non
     assert lane.index.pending <= 400
     assert stored(b, "predictions") <= 5
     assert b.service.show_model("m")["versions"]["retired"]["rows"] == 100
+
+
+def test_a_version_of_last_year_keeps_nobody_elses_data(bench: Make, rows: Rows) -> None:
+    """Rows of a version whose event times lie a year back stay, and those of the others go in their time."""
+    b = bench(label_horizon="2d", segments=[])
+    b.service.create_baseline("m", table=rows(600, 100_000))
+    b.push(rows(100, 50_000, start=NOW - 365 * DAY), version="replayed", backfill=True)
+    b.push(rows(100), version="current")
+    for day in range(1, 7):
+        b.clock.advance(DAY)
+        b.push(rows(100, 1000 * day, start=NOW - HOUR + day * DAY), version="current")
+    clean(b)
+    lane = b.service._lanes["m"]
+    assert lane.versions["replayed"].whole.coverage()
+    assert 100 < lane.index.pending <= 500
+    assert stored(b, "predictions") <= 6
+    oldest = b.store.run(
+        lambda connection: connection.execute(
+            "SELECT min(bucket) FROM deltas WHERE version = 'current'"
+        ).fetchone()[0]
+    )
+    assert oldest >= NOW + 6 * DAY - HOUR - lane.retention_seconds
+
+
+def test_since_ends_with_the_baseline(bench: Make, rows: Rows) -> None:
+    """A verdict against another baseline began when it was first reached against that one."""
+    b = bench()
+    b.service.create_baseline("m", table=rows(1000, 100_000))
+    b.push(rows(500, shift=1.0))
+    b.service.evaluate("m")
+    lane = b.service._lanes["m"]
+    before = {key: at for key, at in lane.drift_since.items() if key[2] == "distance"}
+    b.push(rows(500, 5000, start=NOW, seconds=240, shift=1.0))
+    b.service.evaluate("m")
+    assert {key: at for key, at in lane.drift_since.items() if key[2] == "distance"} == before
+    b.clock.advance(2 * HOUR)
+    b.push(rows(500, 9000, start=NOW + HOUR, shift=1.0))
+    b.service.create_baseline("m", table=rows(1000, 200_000, shift=-1.0))
+    b.service.evaluate("m")
+    after = {key: at for key, at in lane.drift_since.items() if key[2] == "distance"}
+    assert after.keys() == before.keys()
+    assert min(after.values()) > max(before.values())
+
+
+def test_labelled_rows_are_of_the_window(bench: Make, rows: Rows) -> None:
+    """While performance is measured on an earlier window, the rows with labels are those of this one."""
+    b = bench(min_label_coverage=0.5)
+    b.service.create_baseline("m", table=rows(600, 100_000))
+    older, newer = rows(300, start=NOW - 4 * HOUR), rows(400, 1000)
+    for table in (older, newer):
+        b.push(table)
+    b.label(labels_of(older))
+    b.label(labels_of(newer).take(pa.array(np.arange(0, 400, 10))))
+    made = b.evaluated(window="1h")
+    assert made["rows"] > 0
+    assert 30 <= made["labeled_rows"] <= 40
+    assert made["labeled_ratio"] == made["labeled_rows"] / made["rows"]
+    assert made["performance_window"]["rows"] > 200
+
+
+def test_a_failed_evaluation_is_tried_again(bench: Make, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits longer after each failure, and the model is not given up."""
+    b = bench()
+    b.push(rows(600))
+    lane, evaluator = b.service._lanes["m"], b.service._evaluator
+    evaluator.stop()
+
+    def fail(*_: object) -> None:
+        raise ArithmeticError("made to fail")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("exporter.service.evaluator.evaluate_lane", fail)
+        for _ in range(2):
+            b.service.evaluate("m")
+            assert lane.dirty
+        assert evaluator._retry["m"][1] == 2.0
+    b.service.evaluate("m")
+    assert not lane.dirty
+    assert "m" not in evaluator._retry
