@@ -268,7 +268,7 @@ def test_a_metric_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) 
     assert ("performance", "recall", "error") in reasons(made)
     assert made.performance["accuracy"] == whole.performance["accuracy"]
     assert (made.drift, made.quality) == (whole.drift, whole.quality)
-    assert told == [("performance", "recall")]
+    assert set(told) == {("performance", "recall")}
 
 
 def test_a_column_that_fails_leaves_the_others() -> None:

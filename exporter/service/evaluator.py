@@ -89,7 +89,8 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
     """Evaluate every window of every exported version and segment of a model.
 
     One window at a time is copied out of the lane, evaluated and dropped, so that neither memory nor the
-    time under the lock grows with versions, segments and windows. `failed` is told of each computation that fails.
+    time under the lock grows with versions, segments and windows. `failed` is told of what could not be
+    computed.
     """
     with lane.lock:
         settings = settings_of(lane)
