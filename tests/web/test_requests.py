@@ -125,7 +125,7 @@ def test_wrong_paths_methods_and_parameters(web, path, method, status, code):
         (b"[]", {"Content-Encoding": "br"}, 415, "unsupported_encoding"),
         (b"[]", {"Content-Encoding": "gzip, gzip"}, 415, "unsupported_encoding"),
         (b"no gzip", {"Content-Encoding": "gzip"}, 400, "unreadable"),
-        (gzip.compress(b"[" * 5000)[:-9], {"Content-Encoding": "gzip"}, 400, "unreadable"),
+        (gzip.compress(b"[" * 5000, mtime=0)[:-9], {"Content-Encoding": "gzip"}, 400, "unreadable"),
     ],
 )
 def test_bad_bodies(web, body, headers, status, code):
