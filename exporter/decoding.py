@@ -32,7 +32,7 @@ from exporter.limits import Limits
 from exporter.reading import opened
 from exporter.schema import Schema
 
-THRESHOLD_BYTES = 128 * 1024
+THRESHOLD_BYTES = 256 * 1024
 _LAST_MOMENT_SECONDS = 1.0
 _CRASHES = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
 _STARTUP = "from exporter.decoding_worker import main; main()"
