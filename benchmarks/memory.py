@@ -50,9 +50,7 @@ def main() -> None:
             f"{exporter.url}/api/v1/models/m/baselines", data=bodies[0], headers={"Content-Type": ARROW}
         ).raise_for_status()
         done = 0
-        print(
-            f"{FLOATS} float64 and {STRINGS} string columns, {ROWS:,}-row batches, {HOURS} hourly buckets"
-        )
+        print(f"{FLOATS} float64 and {STRINGS} string columns, {ROWS:,}-row batches, {HOURS} hourly buckets")
         for millions in options.millions:
             target = millions * 1_000_000 // ROWS
             began = time.perf_counter()

@@ -117,9 +117,7 @@ def test_push_files_without_its_journal_counts_nothing_twice(
         assert (report.accepted, report.duplicates, report.batches) == (0, 95, 5)
 
 
-def test_push_files_sends_again_what_the_exporter_forgot(
-    server: Any, client: Client, tmp_path: Path
-) -> None:
+def test_push_files_sends_again_what_the_exporter_forgot(server: Any, client: Client, tmp_path: Path) -> None:
     """A journal counts for one generation of the model's data; a token that may not ask keeps to it."""
     path = write(tmp_path / "a.csv")
     push_files(client, "m", [path], chunk_rows=20, journal=tmp_path / "j")

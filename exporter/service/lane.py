@@ -113,7 +113,7 @@ class Lane:
     def age_of(self, version: VersionState, now: float) -> float | None:
         """The event time from which a version's data are as old as they are kept.
 
-        That is its watermark; a version that has been silent for longer than `stale_after` ages with the clock,
+        That is its watermark; a version that was silent for longer than `stale_after` ages with the clock,
         so that one that was taken out of service does not keep its data, and others', for ever.
         """
         if version.watermark is None:
@@ -131,9 +131,7 @@ class Lane:
             if self.grid is None:
                 raise AssertionError("a series needs a grid")
             windows = {window.name: window.seconds for window in self.config.windows}
-            state.series[segment] = ProfileSeries(
-                self.grid, self.resolution, windows, compact=bool(segment)
-            )
+            state.series[segment] = ProfileSeries(self.grid, self.resolution, windows, compact=bool(segment))
         return state.series[segment]
 
     def announce(self, version: str, newest_event: float) -> dict[tuple[str, ...], float]:
