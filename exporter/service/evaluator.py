@@ -23,6 +23,7 @@ from exporter.results import Evaluation, Window
 from exporter.service.gaps import gaps
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
 from exporter.service.telemetry import Telemetry
+from exporter.store import StoredBaseline
 from exporter.windows import Pieces, Span, label_watermark
 
 log = logging.getLogger(__name__)
@@ -113,8 +114,33 @@ def _plan(lane: Lane, state: VersionState, failed: Failed) -> _Plan:
         if baseline.id not in lane.references:
             lane.references[baseline.id] = reference_performance(profile, settings_of(lane), failed)
         reference = lane.references[baseline.id]
+        if reference is None and baseline.provisional:
+            reference = _late_reference(lane, state, baseline, failed)
     lane.compared_with[state.name] = None if baseline is None else baseline.id
     return _Plan(state.name, tuple(sorted(state.series)), state.watermark or 0.0, profile, reference)
+
+
+def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, failed: Failed) -> Reference:
+    """Metrics of a provisional baseline whose labels came later: of the rows that the version saw in its time.
+
+    None until there are as many labels as a verdict needs rows. It is computed anew while labels still come,
+    and stays as it was last when the rows expire.
+    """
+    if state.whole is None:
+        return None
+    starts = [start for start, _ in baseline.buckets]
+    until = max(starts) + lane.resolution if starts else baseline.created
+    span = Span(min(starts, default=float("-inf")), until)
+    labeled = sum(labeled for start, _, labeled in state.whole.coverage() if start in span)
+    key = (baseline.id, state.name)
+    known = lane.late_references.get(key)
+    if labeled >= lane.config.drift.minimum_rows and (known is None or known[0] != labeled):
+        outcomes = state.whole.merged(span)
+        known = lane.late_references[key] = (
+            labeled,
+            reference_performance(outcomes, settings_of(lane), failed),
+        )
+    return None if known is None else known[1]
 
 
 def _evaluated(taken: _Input, plan: _Plan, settings: Settings, failed: Failed) -> Evaluation:

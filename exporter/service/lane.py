@@ -74,6 +74,8 @@ class Lane:
     evaluations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     """Why rules failed on the newest rows of each version, by their path in the configuration."""
+    late_references: dict[tuple[str, str], tuple[int, Reference]] = field(default_factory=dict)
+    """Labels and metrics of a provisional baseline by (its id, version), where labels came after it."""
     kept_drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
     """What of `drift_since` is in the store."""
     references: dict[str, Reference] = field(default_factory=dict)

@@ -204,3 +204,22 @@ def test_rejected_rows_count_even_when_nothing_is_taken(bench: Make, rows: Rows)
             'ml_rejected_rows_total{model="m",reason="missing_label"} 1.0',
         }
         b.restart()
+
+
+def test_late_labels_give_a_provisional_baseline_its_performance(bench: Make, rows: Rows) -> None:
+    """A baseline from first rows is compared with once the labels of its time have come."""
+    b = bench(segments=[])
+    first = rows(500, start=NOW - 6 * HOUR)
+    b.push(first)
+    assert "no labels" in " ".join(b.service.status("m")["notes"])
+    b.label(labels_of(first, wrong=50))
+    later = rows(600, 1000)
+    b.push(later)
+    b.label(labels_of(later, wrong=240))
+    for _ in range(2):
+        accuracy = b.evaluated(window="1h")["metrics"]["accuracy"]
+        assert accuracy["baseline"] == pytest.approx(0.9)
+        assert accuracy["drop"] == pytest.approx(0.3, abs=0.05)
+        assert accuracy["degraded"]
+        assert "no labels" not in " ".join(b.service.status("m")["notes"])
+        b.restart()
