@@ -121,7 +121,7 @@ def _plan(lane: Lane, state: VersionState, failed: Failed) -> _Plan:
 
 
 def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, failed: Failed) -> Reference:
-    """Metrics of a provisional baseline whose labels came later: of the rows that the version saw in its time.
+    """Metrics of a provisional baseline whose labels came later, from the version's rows of its time.
 
     None until there are as many labels as a verdict needs rows. It is computed anew while labels still come,
     and stays as it was last when the rows expire.
