@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import hypothesis
 import pytest
 import requests
 
@@ -34,6 +35,12 @@ _STOP_SECONDS = 30.0
 
 def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+# The same examples at every run in CI, new ones everywhere else: a find then belongs to whoever made it.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if in_ci():
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
