@@ -17,7 +17,8 @@ from exporter.profiles import Grid, Profile, build_grid, decode, encode, profile
 from exporter.schema import Schema
 from exporter.windows import bucket_starts
 
-ARTIFACT_TYPE = "application/vnd.ml-exporter.baseline"
+BASELINE_TYPE = "application/vnd.ml-exporter.baseline"
+"""Media type of a baseline in a file."""
 _MAGIC = b"MLXB\x01"
 _DIGEST_BYTES = 32
 MAX_BASELINE_BUCKETS = 2_000

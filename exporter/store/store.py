@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.profiles import Grid
-    from exporter.store.records import Delta, StoredAnswer, StoredBaseline, StoredModel
+    from exporter.store.records import StoredAnswer, StoredBaseline, StoredModel
 
 T = TypeVar("T")
 
@@ -212,15 +212,6 @@ class Store:
             connection.execute("DELETE FROM baseline_buckets WHERE model = ? AND baseline = ?", scope)
 
         self.run(delete)
-
-    def replace_rows_by_profiles(
-        self, model: str, grid: Grid, deltas: list[Delta], baseline: StoredBaseline | None = None
-    ) -> None:
-        """Keep a first grid, the profiles of the raw rows on it and its baseline; delete the raw rows."""
-        commit = Commit(
-            model=model, grid=(grid.id, grid.to_bytes()), deltas=deltas, baseline=baseline, drop_rows=True
-        )
-        self.submit(commit).result()
 
     # -- upkeep ------------------------------------------------------------------------------------
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Response
 
+from exporter.baseline import BASELINE_TYPE
 from exporter.errors import BadRequestError
 from exporter.web.answers import json_response
 from exporter.web.auth import Caller
-from exporter.web.operations import BASELINE_TYPE
 from exporter.web.protocol import ServiceProtocol
 
 

@@ -17,13 +17,15 @@ import orjson
 import pyarrow as pa
 from flask import Request, Response, request
 
+from exporter.baseline import BASELINE_TYPE
 from exporter.compression import Bytes, decompress
 from exporter.errors import BadRequestError, TooLargeError, UnreadableError, UnsupportedFormatError
 from exporter.limits import Limits
+from exporter.profilefile import PROFILE_TYPE
 from exporter.schema import Schema
 from exporter.web.answers import RequestTimeoutError, json_response
 from exporter.web.limits import Admission, WebLimits
-from exporter.web.operations import BASELINE_TYPE, JSON_TYPE, PROFILE_TYPE, ROW_TYPES, parse_time
+from exporter.web.operations import JSON_TYPE, ROW_TYPES, parse_time
 from exporter.web.protocol import AnswerProtocol, ServiceProtocol
 
 _READ_BYTES = 256 * 1024

@@ -6,7 +6,9 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from exporter.web.operations import BASELINE_TYPE, JSON_TYPE, OPERATIONS, PROFILE_TYPE, Operation, Scope
+from exporter.baseline import BASELINE_TYPE
+from exporter.profilefile import PROFILE_TYPE
+from exporter.web.operations import JSON_TYPE, OPERATIONS, Operation, Scope
 
 _DESCRIPTION = """Rows in, gauges out. Every error has one shape: `{"error": {"code", "message", "details"}}`.
 Times are RFC 3339 or Unix seconds. Unknown query parameters are refused (400). Requests with a body may carry

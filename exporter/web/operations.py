@@ -12,10 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from exporter.baseline import BASELINE_TYPE
 from exporter.errors import BadRequestError
+from exporter.profilefile import PROFILE_TYPE
 
-PROFILE_TYPE = "application/vnd.ml-exporter.profile"
-BASELINE_TYPE = "application/vnd.ml-exporter.baseline"
 ROW_TYPES = (
     "application/json",
     "application/x-ndjson",

@@ -181,7 +181,14 @@ def test_baselines_take_turns(store):
 def test_raw_rows_give_way_to_profiles(store, grid, profile_of):
     """A first grid, its profiles and baseline replace the raw rows in one step."""
     store.submit(Commit(model="fraud", rows=[("v1", b"one"), ("v2", b"two")])).result()
-    store.replace_rows_by_profiles("fraud", grid, [Delta("v1", "", 0, profile_of(1))], baseline_of(b"p"))
+    commit = Commit(
+        "fraud",
+        grid=(grid.id, grid.to_bytes()),
+        deltas=[Delta("v1", "", 0, profile_of(1))],
+        baseline=baseline_of(b"p"),
+        drop_rows=True,
+    )
+    store.submit(commit).result()
     model = store.load("fraud")
     assert model.rows == []
     assert list(model.grids) == [grid.id]
