@@ -23,8 +23,8 @@ from exporter.batch import validate_batch
 from exporter.profiles import Profile, build_grid, profile_rows
 from exporter.results import Undefined
 from exporter.schema import Column, Kind, Schema, Task
-from exporter.statistics.methods import METHODS, drift_test
-from exporter.statistics.verdict import drift_verdicts
+from exporter.statistics.drift.methods import METHODS, drift_test
+from exporter.statistics.drift.verdict import drift_verdicts
 
 ALPHA = 0.05
 SIZES = ((100, 1_000), (200, 10_000), (1_000, 1_000), (1_000, 10_000), (10_000, 10_000))

@@ -18,7 +18,7 @@ import pyarrow as pa
 from exporter.batch import Batch, Outcomes
 from exporter.profiles import Grid, Profile, build_grid, decode, encode, profile_outcomes, profile_rows
 from exporter.schema import Column, Kind, Role, Schema, Task
-from exporter.statistics.verdict import drift_verdicts
+from exporter.statistics.drift.verdict import drift_verdicts
 
 FLOATS, STRINGS = 50, 10
 BASELINE_ROWS = 100_000

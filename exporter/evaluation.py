@@ -31,9 +31,9 @@ from exporter.results import (
     Window,
 )
 from exporter.schema import Role
+from exporter.statistics.drift.verdict import drift_verdicts
 from exporter.statistics.performance import compared, metrics_of, per_class, performance
 from exporter.statistics.quality import quality_report
-from exporter.statistics.verdict import drift_verdicts
 
 log = logging.getLogger(__name__)
 

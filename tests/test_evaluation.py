@@ -25,7 +25,7 @@ from exporter.evaluation import (
 from exporter.profiles import Profile, profile_outcomes, profile_rows
 from exporter.results import Evaluation, Window
 from exporter.schema import Column, Kind, Schema, Task
-from exporter.statistics.binary import BINARY_METRICS
+from exporter.statistics.performance.binary import BINARY_METRICS
 
 COLUMNS = (Column("x", Kind.NUMERIC), Column("c", Kind.CATEGORICAL))
 CLASSES = np.array(["bus", "car", "train"])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.statistics.missingness import hypergeometric_null, missing_values
+from exporter.statistics.drift.missingness import hypergeometric_null, missing_values
 
 
 @settings(max_examples=80, deadline=None)

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from exporter.statistics.bridge import bridge_exceedance, bridge_quantile, path_of
-from exporter.statistics.kolmogorov_smirnov import kolmogorov_smirnov
+from exporter.statistics.drift.bridge import bridge_exceedance, bridge_quantile, path_of
+from exporter.statistics.drift.kolmogorov_smirnov import kolmogorov_smirnov
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -9,8 +9,14 @@ import numpy as np
 
 from exporter.results import QualityReport
 from exporter.schema import Role
-from exporter.statistics.missingness import missing_rows
-from exporter.statistics.views import CategoricalView, ColumnView, NumericView, is_categorical, is_numeric
+from exporter.statistics.drift.missingness import missing_rows
+from exporter.statistics.drift.views import (
+    CategoricalView,
+    ColumnView,
+    NumericView,
+    is_categorical,
+    is_numeric,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from exporter.statistics.cells import pooled
-from exporter.statistics.divergence import (
+from exporter.statistics.drift.cells import pooled
+from exporter.statistics.drift.divergence import (
     absolute_covariance,
     chi_square,
     g_test,

@@ -7,10 +7,10 @@ from typing import Any
 
 from exporter.catalog import PERFORMANCE_METRICS
 from exporter.results import Estimate, MetricResult, PerformanceResults, Undefined
-from exporter.statistics.binary import BINARY_METRICS, BinaryView
 from exporter.statistics.intervals import normal_quantile
-from exporter.statistics.multiclass import MULTICLASS_METRICS, MulticlassView, class_metrics
-from exporter.statistics.regression import REGRESSION_METRICS, RegressionView
+from exporter.statistics.performance.binary import BINARY_METRICS, BinaryView
+from exporter.statistics.performance.multiclass import MULTICLASS_METRICS, MulticlassView, class_metrics
+from exporter.statistics.performance.regression import REGRESSION_METRICS, RegressionView
 
 Outcome = BinaryView | MulticlassView | RegressionView
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.statistics.views import CategoricalView, ColumnView, is_categorical, is_numeric
+from exporter.statistics.drift.views import CategoricalView, ColumnView, is_categorical, is_numeric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from exporter.results import Estimate, Undefined
-from exporter.statistics.agreement import matthews
 from exporter.statistics.intervals import Bounds, enclose, mean_of_two, wilson
-from exporter.statistics.losses import LossView, brier_score, log_loss, not_probabilities
-from exporter.statistics.scoring import average_precision, calibration_error, roc_auc
+from exporter.statistics.performance.agreement import matthews
+from exporter.statistics.performance.losses import LossView, brier_score, log_loss, not_probabilities
+from exporter.statistics.performance.scoring import average_precision, calibration_error, roc_auc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

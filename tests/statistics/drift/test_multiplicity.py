@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from exporter.statistics.multiplicity import benjamini_hochberg, corrected_level
+from exporter.statistics.drift.multiplicity import benjamini_hochberg, corrected_level
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.schema import Kind, Role
-from exporter.statistics.methods import METHODS, drift_test
-from exporter.statistics.verdict import drift_verdicts
+from exporter.statistics.drift.methods import METHODS, drift_test
+from exporter.statistics.drift.verdict import drift_verdicts
 
 VALUES = st.lists(
     st.one_of(st.sampled_from([0.0, 1.0, -3.5, np.nan, np.inf]), st.floats(-1e300, 1e300)),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exporter.statistics.wasserstein import wasserstein_distance
+from exporter.statistics.drift.wasserstein import wasserstein_distance
 
 
 def test_distance_is_exact_when_all_values_are_edges(numeric_pair):

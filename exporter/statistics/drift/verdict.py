@@ -15,11 +15,11 @@ from typing import Literal
 
 from exporter.results import ColumnDrift, DriftReport, TestResult, Undefined
 from exporter.schema import Role
-from exporter.statistics.methods import METHODS, automatic_method, drift_test
-from exporter.statistics.missingness import missing_rows
-from exporter.statistics.multiplicity import Correction, corrected_level
-from exporter.statistics.nulls import DriftTest, PointNull
-from exporter.statistics.views import ColumnView
+from exporter.statistics.drift.methods import METHODS, automatic_method, drift_test
+from exporter.statistics.drift.missingness import missing_rows
+from exporter.statistics.drift.multiplicity import Correction, corrected_level
+from exporter.statistics.drift.nulls import DriftTest, PointNull
+from exporter.statistics.drift.views import ColumnView
 
 MISSING = "missing"
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.statistics.divergence import absolute_covariance
-from exporter.statistics.nulls import DriftTest, GammaNull, Null, PointNull
+from exporter.statistics.drift.divergence import absolute_covariance
+from exporter.statistics.drift.nulls import DriftTest, GammaNull, Null, PointNull
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exporter.statistics.views import NumericView
+    from exporter.statistics.drift.views import NumericView
 
 STRIPS = 48
 """Strips of the value axis on which the variance of the null is computed."""

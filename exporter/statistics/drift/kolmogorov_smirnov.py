@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from exporter.statistics.bridge import Path, bridge_exceedance, bridge_quantile, path_of
-from exporter.statistics.nulls import DriftTest, PointNull
-from exporter.statistics.permutation import PermutationNull
+from exporter.statistics.drift.bridge import Path, bridge_exceedance, bridge_quantile, path_of
+from exporter.statistics.drift.nulls import DriftTest, PointNull
+from exporter.statistics.drift.permutation import PermutationNull
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exporter.statistics.views import NumericView
+    from exporter.statistics.drift.views import NumericView
 
 FEW_ROWS = 120
 """Rows of both samples together up to which the null is exact; beyond, the limit is good enough."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from exporter.statistics.nulls import DriftTest, HalfNormalNull, PointNull
+from exporter.statistics.drift.nulls import DriftTest, HalfNormalNull, PointNull
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exporter.statistics.views import ColumnView
+    from exporter.statistics.drift.views import ColumnView
 
 LARGEST_EXACT = 50.0
 """Missing (or present) rows expected in the smaller sample up to which the null is the exact one."""

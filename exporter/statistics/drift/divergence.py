@@ -1,8 +1,8 @@
 """Two rows of counts: PSI, Jensen-Shannon, Hellinger, chi-square, G, total variation, L-infinity.
 
 All of them test homogeneity: baseline and current are both random samples. Numeric columns are taken in
-the grid's coarse bins, categorical ones by category, rare cells pooled (:mod:`exporter.statistics.cells`).
-With N = 1/n + 1/m and B cells left after pooling, the nulls are of the chi-square family to first order.
+the grid's coarse bins, categorical ones by category, rare cells pooled
+(:mod:`exporter.statistics.drift.cells`). With N = 1/n + 1/m and B cells left after pooling, the nulls are of the chi-square family to first order.
 """
 
 from __future__ import annotations
@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.statistics.cells import PairedCounts, paired_counts
-from exporter.statistics.nulls import DriftTest, GammaNull, Null, PointNull, ScaledChiSquareNull, SlabNull
+from exporter.statistics.drift.cells import PairedCounts, paired_counts
+from exporter.statistics.drift.nulls import (
+    DriftTest,
+    GammaNull,
+    Null,
+    PointNull,
+    ScaledChiSquareNull,
+    SlabNull,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exporter.statistics.views import ColumnView
+    from exporter.statistics.drift.views import ColumnView
 
 
 def population_stability_index(baseline: ColumnView, current: ColumnView) -> DriftTest:

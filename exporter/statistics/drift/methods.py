@@ -14,7 +14,7 @@ from typing import Any
 from exporter.catalog import DRIFT_METHODS, DriftMethod
 from exporter.results import Undefined
 from exporter.schema import Kind
-from exporter.statistics.divergence import (
+from exporter.statistics.drift.divergence import (
     chi_square,
     g_test,
     hellinger,
@@ -23,11 +23,11 @@ from exporter.statistics.divergence import (
     population_stability_index,
     total_variation,
 )
-from exporter.statistics.kolmogorov_smirnov import kolmogorov_smirnov
-from exporter.statistics.missingness import missing_rows, missing_values
-from exporter.statistics.nulls import DriftTest
-from exporter.statistics.views import ColumnView, NumericView
-from exporter.statistics.wasserstein import wasserstein_distance
+from exporter.statistics.drift.kolmogorov_smirnov import kolmogorov_smirnov
+from exporter.statistics.drift.missingness import missing_rows, missing_values
+from exporter.statistics.drift.nulls import DriftTest
+from exporter.statistics.drift.views import ColumnView, NumericView
+from exporter.statistics.drift.wasserstein import wasserstein_distance
 
 Statistic = Callable[[Any, Any], DriftTest]
 

@@ -1,0 +1,1 @@
+"""Whether a column's distribution differs from its baseline's: tests, their null distributions, verdicts."""
