@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from exporter.batch import Batch, Codes, infer_columns
 from exporter.errors import UnreadableError, UnusableBatchError
-from exporter.profiles import Grid, Profile, build_grid, decode, encode, profile_outcomes, profile_rows
+from exporter.profiles import (
+    NO_METERS,
+    Grid,
+    Meters,
+    Profile,
+    build_grid,
+    decode,
+    encode,
+    profile_outcomes,
+    profile_rows,
+)
 from exporter.schema import Schema
 from exporter.windows import bucket_starts
 
@@ -51,7 +61,14 @@ def grid_of(batch: Batch, *, category_cap: int = 200, class_cap: int = 20) -> Gr
     return build_grid(batch, category_cap=category_cap, class_cap=class_cap)
 
 
-def build(grid: Grid, batch: Batch, labels: Codes | None, *, resolution: float | None) -> BuiltBaseline:
+def build(
+    grid: Grid,
+    batch: Batch,
+    labels: Codes | None,
+    *,
+    resolution: float | None,
+    meters: Meters = NO_METERS,
+) -> BuiltBaseline:
     """Profile a batch as a baseline.
 
     Parameters
@@ -60,28 +77,32 @@ def build(grid: Grid, batch: Batch, labels: Codes | None, *, resolution: float |
         The labels of the rows, where known.
     resolution : float or None
         Bucket width in seconds; None where the rows have no event time of their own.
+    meters : Meters
+        What else is measured of the rows.
     """
     if resolution is None:
-        profile = _whole(grid, batch, labels)
+        profile = _whole(grid, batch, labels, meters)
         return BuiltBaseline(grid, profile, ())
     starts = bucket_starts(batch.event_time, resolution)
     distinct = np.unique(starts)
     if distinct.size > MAX_BASELINE_BUCKETS:
-        return BuiltBaseline(grid, _whole(grid, batch, labels), ())
+        return BuiltBaseline(grid, _whole(grid, batch, labels, meters), ())
     total = Profile.empty(grid)
     buckets = []
     for start in distinct:
         positions = np.flatnonzero(starts == start)
-        part = _whole(grid, batch.take(positions), _pick(labels, positions))
+        part = _whole(grid, batch.take(positions), _pick(labels, positions), meters)
         buckets.append((int(start), encode(part)))
         total.add(part)
     return BuiltBaseline(grid, total, tuple(buckets))
 
 
-def _whole(grid: Grid, batch: Batch, labels: Codes | None) -> Profile:
-    profile = profile_rows(grid, batch, threads=2)
+def _whole(grid: Grid, batch: Batch, labels: Codes | None, meters: Meters) -> Profile:
+    measured = meters.of_whole
+    profile = profile_rows(grid, batch, threads=2, meters=measured.rows)
     if labels is not None:
-        profile = profile.merge(profile_outcomes(grid, replace(batch.outcomes, label=labels)))
+        outcomes = replace(batch.outcomes, label=labels)
+        profile = profile.merge(profile_outcomes(grid, outcomes, meters=measured.outcomes))
     return profile
 
 

@@ -7,7 +7,7 @@ reason for every row that it leaves out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -63,6 +63,8 @@ class Outcomes:
         None: no labels in these rows.
     delay_seconds : float64 (n,) or None
         Label arrival minus event time; NaN where unknown.
+    kept : Mapping[str, pa.Array]
+        The columns of `Schema.kept` that the rows have: kept with a prediction until its label comes.
     """
 
     task: Task
@@ -70,6 +72,7 @@ class Outcomes:
     score: NDArray[np.float64] | None = None
     label: Codes | None = None
     delay_seconds: NDArray[np.float64] | None = None
+    kept: Mapping[str, pa.Array] = field(default_factory=dict)
 
     def take(self, indices: NDArray[np.intp]) -> Outcomes:
         """The rows at `indices`."""
@@ -79,6 +82,7 @@ class Outcomes:
             None if self.score is None else self.score[indices],
             None if self.label is None else _take(self.label, indices),
             None if self.delay_seconds is None else self.delay_seconds[indices],
+            {name: values.take(pa.array(indices)) for name, values in self.kept.items()},
         )
 
 
@@ -217,7 +221,7 @@ def validate_batch(
         rows=table.num_rows,
         event_time=event_time,
         features=features,
-        outcomes=Outcomes(schema.task, prediction, score, label, delay),
+        outcomes=Outcomes(schema.task, prediction, score, label, delay, _kept(table, schema)),
         ids=ids,
         table=reader.cleaned(),
         segments=segments,
@@ -238,6 +242,24 @@ def validate_batch(
     if batch.rows == 0:
         raise _unusable(batch.received, rejected, batch.invalid)
     return batch
+
+
+def _kept(table: pa.Table, schema: Schema) -> dict[str, pa.Array]:
+    """The columns of `schema.kept` that were pushed: numbers as float64, truths as they are, else text."""
+    kept = {}
+    for name in schema.kept:
+        if name not in table.column_names:
+            continue
+        values = columns.source(table, name)
+        if isinstance(values, pa.ChunkedArray):
+            values = values.combine_chunks()
+        if isinstance(values, list):
+            kept[name] = columns.texts(values)[0]
+        elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+            kept[name] = values.cast(pa.float64(), safe=False)
+        else:
+            kept[name] = values if pa.types.is_boolean(values.type) else columns.texts(values)[0]
+    return kept
 
 
 def validate_labels(table: pa.Table, schema: Schema) -> LabelBatch:

@@ -83,6 +83,8 @@ class Schema:
     segments: tuple[str, ...] = ()
     extra_columns: tuple[str, ...] = ()
     """Columns that rules or custom metrics name; carried along when pushed, never profiled."""
+    kept: tuple[str, ...] = ()
+    """Columns that are kept with each prediction until its label comes."""
 
     def with_features(self, features: tuple[Column, ...]) -> Schema:
         return replace(self, features=features)

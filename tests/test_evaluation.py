@@ -261,7 +261,7 @@ def test_a_metric_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) 
 
     whole = evaluated(profile, profile, outcomes=profile)
     spoilt = {**BINARY_METRICS, "recall": fail}
-    monkeypatch.setattr(import_module("exporter.statistics.performance"), "BINARY_METRICS", spoilt)
+    monkeypatch.setattr(import_module("exporter.statistics.performance.report"), "BINARY_METRICS", spoilt)
     told, failed = failures()
     made = evaluated(profile, profile, outcomes=profile, failed=failed)
     assert made.performance["recall"].reason == "error"

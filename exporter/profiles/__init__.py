@@ -9,12 +9,14 @@ from exporter.profiles.coarse import CoarseBins
 from exporter.profiles.codec import decode, encode, grid_id, row_counts
 from exporter.profiles.delays import DelayHistogram
 from exporter.profiles.grid import CategoricalGrid, ColumnGrid, Grid, NumericGrid, ScoreGrid
+from exporter.profiles.meters import NO_METERS, Meters, OutcomeMeter, RowMeter
 from exporter.profiles.numeric import NumericColumn
 from exporter.profiles.outcome import BinaryOutcome, MulticlassOutcome, Outcome, RegressionOutcome
-from exporter.profiles.profile import Part, Profile
+from exporter.profiles.profile import Part, Profile, Totals
 from exporter.profiles.profiling import profile_outcomes, profile_rows
 
 __all__ = [
+    "NO_METERS",
     "BinIndex",
     "BinaryOutcome",
     "CategoricalColumn",
@@ -23,14 +25,18 @@ __all__ = [
     "ColumnGrid",
     "DelayHistogram",
     "Grid",
+    "Meters",
     "MulticlassOutcome",
     "NumericColumn",
     "NumericGrid",
     "Outcome",
+    "OutcomeMeter",
     "Part",
     "Profile",
     "RegressionOutcome",
+    "RowMeter",
     "ScoreGrid",
+    "Totals",
     "build_grid",
     "decode",
     "encode",

@@ -39,6 +39,8 @@ PART_HEAD = struct.Struct("<BI")
 """0 dense or 1 sparse, and the length of the JSON."""
 
 MOST_TALLIES = 4 * 1024 * 1024
+MOST_TOTALS = 1024 * 1024
+"""Elements of all totals of a part together, at most."""
 NAME_BYTES = 6 * (NAME_LENGTH + 20) + 24
 """Bytes of JSON at most: all tallies together, and one new category with its count."""
 
@@ -144,19 +146,20 @@ def _decode(data: bytes | memoryview, grid: Grid, parts: Collection[PartName]) -
 
 
 def _encode_part(part: Part, tallies: Tallies, name: PartName) -> bytes:
-    if part.counts.is_empty and not tallies:
+    if part.counts.is_empty and not tallies and not part.totals:
         return b""
     index, values = part.counts.nonzero()
     sparse = len(index) * SPARSE_BYTES < part.counts.size
     extra = b""
-    if part.novel or tallies:
-        extra = orjson.dumps([part.novel, [[*key, count] for key, count in tallies.items()]])
+    if part.novel or tallies or part.totals:
+        lengths = [[*key, len(vector)] for key, vector in part.totals.items()]
+        extra = orjson.dumps([part.novel, [[*key, count] for key, count in tallies.items()], lengths])
     content = [PART_HEAD.pack(sparse, len(extra)), extra]
     if sparse:
         content += [pack(np.diff(index, prepend=-1) - 1), pack(values)]
     else:
         content.append(pack(part.counts.dense()))
-    content += [_planes(part.sums), _planes(part.extremes)]
+    content += [_planes(part.sums), _planes(part.extremes), *map(_planes, part.totals.values())]
     return seal(PART_MAGIC[name], b"".join(content))
 
 
@@ -177,7 +180,8 @@ def _extra_limit(grid: Grid, layout: PartLayout) -> int:
 
 def _limit(grid: Grid, layout: PartLayout) -> int:
     """Bytes that a part can have at most."""
-    return 24 * layout.size + 8 * layout.sums + 16 * layout.extremes + _extra_limit(grid, layout) + 1024
+    floats = layout.sums + 2 * layout.extremes + MOST_TOTALS
+    return 24 * layout.size + 8 * floats + _extra_limit(grid, layout) + 1024
 
 
 def _decode_part(data: memoryview, grid: Grid, layout: PartLayout, name: PartName) -> tuple[Part, Tallies]:
@@ -185,7 +189,7 @@ def _decode_part(data: memoryview, grid: Grid, layout: PartLayout, name: PartNam
     sparse, length = PART_HEAD.unpack(reader.take(PART_HEAD.size))
     if sparse > 1 or length > _extra_limit(grid, layout):
         raise UnreadableError(f"the profile's {name} do not begin as they should")
-    novel, tallies = _decode_extra(bytes(reader.take(length)), grid, layout)
+    novel, tallies, lengths = _decode_extra(bytes(reader.take(length)), grid, layout)
     if sparse:
         gaps, values = reader.unpack(layout.size), reader.unpack(layout.size)
         index = np.cumsum(gaps.astype(np.int64) + 1) - 1
@@ -201,32 +205,40 @@ def _decode_part(data: memoryview, grid: Grid, layout: PartLayout, name: PartNam
         counts = Counts(layout.size, dense=dense)
     sums = _floats(reader, layout.sums)
     extremes = _floats(reader, 2 * layout.extremes).reshape(2, -1)
-    if len(reader.rest()) or not np.isfinite(sums).all() or np.isnan(extremes).any():
+    totals = {key: _floats(reader, size) for key, size in lengths.items()}
+    finite = all(bool(np.isfinite(vector).all()) for vector in (sums, *totals.values()))
+    if len(reader.rest()) or not finite or np.isnan(extremes).any():
         raise UnreadableError(f"the profile's {name} have sums that cannot be")
-    return Part(layout, counts, sums, extremes, novel), tallies
+    return Part(layout, counts, sums, extremes, novel, totals=totals), tallies
 
 
-def _decode_extra(data: bytes, grid: Grid, layout: PartLayout) -> tuple[dict[str, dict[str, int]], Tallies]:
+def _decode_extra(
+    data: bytes, grid: Grid, layout: PartLayout
+) -> tuple[dict[str, dict[str, int]], Tallies, Tallies]:
+    """New categories, tallies, and the length of each of the totals."""
     if not data:
-        return {}, {}
+        return {}, {}, {}
     try:
-        novel, listed = orjson.loads(data)
+        novel, listed, sized = orjson.loads(data)
         names = set(layout.categorical)
         tallies = {tuple(key): count for *key, count in listed}
+        lengths = {tuple(key): length for *key, length in sized}
         fits = (
             set(novel) <= names
             and all(len(kept) <= grid.novel_cap for kept in novel.values())
             and all(_is_count(count) for kept in novel.values() for count in kept.values())
             and all(
                 _is_count(count) and all(isinstance(text, str) for text in key)
-                for key, count in tallies.items()
+                for key, count in (*tallies.items(), *lengths.items())
             )
+            and min(lengths.values(), default=0) >= 0
+            and sum(lengths.values()) <= MOST_TOTALS
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise UnreadableError(f"the profile's new categories or tallies do not decode: {error}") from error
     if not fits:
         raise UnreadableError("the profile's new categories or tallies are not what they should be")
-    return novel, tallies
+    return novel, tallies, lengths
 
 
 def _is_count(value: object) -> bool:

@@ -102,6 +102,7 @@ def _schema_to_dict(schema: Schema) -> dict[str, Any]:
         ],
         "segments": list(schema.segments),
         "extra_columns": list(schema.extra_columns),
+        "kept": list(schema.kept),
     }
 
 
@@ -119,6 +120,7 @@ def _schema_from_dict(document: Mapping[str, Any]) -> Schema:
         ),
         segments=tuple(document["segments"]),
         extra_columns=tuple(document["extra_columns"]),
+        kept=tuple(document.get("kept", ())),
     )
 
 

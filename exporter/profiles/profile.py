@@ -25,6 +25,8 @@ from exporter.profiles.vectors import Counts
 from exporter.schema import Role, ScoreKind, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from exporter.profiles.grid import Grid
@@ -34,10 +36,14 @@ Tallies = dict[tuple[str, ...], int]
 """Additive small counts that lie on no grid, such as ``("rejected", reason)``."""
 
 
-class Part:
-    """One part's vectors: counts, sums, extremes, and new categories by column."""
+Totals = dict[tuple[str, ...], "NDArray[np.float64]"]
+"""Additive float vectors that lie on no grid, such as ``("custom", metric)``; one name, one length."""
 
-    __slots__ = ("counts", "extremes", "layout", "novel", "sums")
+
+class Part:
+    """One part's vectors: counts, sums, extremes, new categories by column, and totals by name."""
+
+    __slots__ = ("counts", "extremes", "layout", "novel", "sums", "totals")
 
     def __init__(
         self,
@@ -46,14 +52,18 @@ class Part:
         sums: NDArray[np.float64] | None = None,
         extremes: NDArray[np.float64] | None = None,
         novel: dict[str, Novel] | None = None,
+        *,
+        totals: Totals | None = None,
     ) -> None:
         self.layout = layout
         self.counts = Counts(layout.size) if counts is None else counts
         self.sums = np.zeros(layout.sums) if sums is None else sums
         self.extremes = no_extremes(layout.extremes) if extremes is None else extremes
         self.novel: dict[str, Novel] = {} if novel is None else novel
+        self.totals: Totals = {} if totals is None else totals
 
     def add(self, other: Part, cap: int, key: str) -> None:
+        self.add_totals(other.totals)
         if other.counts.is_empty:
             return
         self.counts.add(other.counts)
@@ -63,9 +73,18 @@ class Part:
         for name, novel in other.novel.items():
             self.novel[name] = add_novel(self.novel.get(name, {}), novel, cap, key)
 
+    def add_totals(self, totals: Mapping[tuple[str, ...], NDArray[np.float64]]) -> None:
+        """Add vectors to those of the same names; UnreadableError when one has another length."""
+        for name, vector in totals.items():
+            known = self.totals.get(name)
+            if known is not None and len(known) != len(vector):
+                raise UnreadableError(f"totals {name} should have {len(known)} elements, got {len(vector)}")
+            self.totals[name] = vector if known is None else known + vector
+
     def copy(self) -> Part:
         novel = {name: dict(names) for name, names in self.novel.items()}
-        return Part(self.layout, self.counts.copy(), self.sums.copy(), self.extremes.copy(), novel)
+        extremes, totals = self.extremes.copy(), dict(self.totals)
+        return Part(self.layout, self.counts.copy(), self.sums.copy(), extremes, novel, totals=totals)
 
 
 def no_extremes(columns: int) -> NDArray[np.float64]:
@@ -73,6 +92,10 @@ def no_extremes(columns: int) -> NDArray[np.float64]:
     extremes = np.empty((2, columns))
     extremes[0], extremes[1] = np.inf, -np.inf
     return extremes
+
+
+def _is_finite(vector: NDArray[np.float64]) -> bool:
+    return bool(np.isfinite(vector).all())
 
 
 class Profile:
@@ -220,7 +243,8 @@ class Profile:
         for part in (self.features, self.outcomes):
             _, values = part.counts.nonzero()
             extremes = part.extremes
-            if (values < 0).any() or not np.isfinite(part.sums).all() or np.isnan(extremes).any():
+            floats = (part.sums, *part.totals.values())
+            if (values < 0).any() or not all(map(_is_finite, floats)) or np.isnan(extremes).any():
                 raise UnreadableError("a profile's counts are not negative and its sums are finite")
             for name in part.layout.categorical:
                 known = sum(part.novel.get(name, {}).values())

@@ -14,6 +14,7 @@ from exporter.profiles.categorical import count_categorical
 from exporter.profiles.delays import count_delays
 from exporter.profiles.grid import CategoricalGrid, NumericGrid
 from exporter.profiles.labelling import count_labelled, count_predicted, known_labels
+from exporter.profiles.meters import OutcomeMeter, RowMeter
 from exporter.profiles.numeric import SMALL_ROWS, Kernel
 from exporter.profiles.profile import Part, Profile, no_extremes
 from exporter.profiles.vectors import Counter
@@ -35,7 +36,14 @@ THREAD_VALUES = 500_000
 """Batches with fewer values than this are profiled in the calling thread."""
 
 
-def profile_rows(grid: Grid, batch: Batch, *, threads: int = 1, arrival: float | None = None) -> Profile:
+def profile_rows(
+    grid: Grid,
+    batch: Batch,
+    *,
+    threads: int = 1,
+    arrival: float | None = None,
+    meters: Sequence[RowMeter] = (),
+) -> Profile:
     """The profile of a batch's predictions: features, prediction, scores, scores by prediction; no labels.
 
     Parameters
@@ -44,6 +52,8 @@ def profile_rows(grid: Grid, batch: Batch, *, threads: int = 1, arrival: float |
         Threads over which the columns of a large batch are spread.
     arrival : float or None
         When the batch came, seconds since the epoch; None leaves the event delay out.
+    meters : sequence of RowMeter
+        What else is measured of the rows; it goes into the totals of the outcomes.
 
     Returns
     -------
@@ -72,10 +82,14 @@ def profile_rows(grid: Grid, batch: Batch, *, threads: int = 1, arrival: float |
     recorder.run(batch.rows, threads if many else 1)
     profile.features = recorder.part()
     profile.outcomes = Part(grid.layout.outcomes, scores.total())
+    for meter in meters:
+        profile.outcomes.add_totals(meter(batch))
     return profile
 
 
-def profile_outcomes(grid: Grid, outcomes: Outcomes, *, sign: int = 1) -> Profile:
+def profile_outcomes(
+    grid: Grid, outcomes: Outcomes, *, sign: int = 1, meters: Sequence[OutcomeMeter] = ()
+) -> Profile:
     """The profile of what labels add: the label column, losses, confusion, label delay.
 
     Parameters
@@ -84,6 +98,8 @@ def profile_outcomes(grid: Grid, outcomes: Outcomes, *, sign: int = 1) -> Profil
         Rows without a label are left out.
     sign : int
         -1 makes the profile that takes these labels back when it is added.
+    meters : sequence of OutcomeMeter
+        What else is measured of the labelled rows.
     """
     labels = known_labels(grid, outcomes)
     rows = 0 if labels is None else int(np.count_nonzero(labels))
@@ -101,6 +117,9 @@ def profile_outcomes(grid: Grid, outcomes: Outcomes, *, sign: int = 1) -> Profil
     if outcomes.delay_seconds is not None:
         count_delays(outcomes.delay_seconds[labels], layout.blocks["label_delay"].start, counter)
     profile.outcomes = recorder.part(sign)
+    known = outcomes if labels.all() or not meters else outcomes.take(np.flatnonzero(labels))
+    for meter in meters:
+        profile.outcomes.add_totals({name: sign * vector for name, vector in meter(known).items()})
     return profile
 
 

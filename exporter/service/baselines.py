@@ -29,6 +29,7 @@ from exporter.schema import Schema, Task
 from exporter.service.answers import Answer, Request, once
 from exporter.service.batches import RAW_EVENT_TIME, raw_arrival
 from exporter.service.lane import Lane
+from exporter.service.meters import meters_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
 from exporter.service.tallies import tally_arrival, tally_rows
 from exporter.store import Commit, Delta, Store, StoredBaseline
@@ -104,7 +105,13 @@ class BaselineService:
                     grid = grid_of(replace_schema(batch, schema, now), class_cap=lane.config.classes)
                 warnings = [*batch.warnings, *_left_out(batch)]
                 batch = replace_schema(batch, lane.schema_on(grid), now)
-                built = build(grid, batch, batch.outcomes.label, resolution=self._resolution(lane))
+                built = build(
+                    grid,
+                    batch,
+                    batch.outcomes.label,
+                    resolution=self._resolution(lane),
+                    meters=meters_of(lane, version or ""),
+                )
                 stored = self._stored(lane, built, version, rows=batch.rows, source="rows", active=activate)
                 return self._keep(lane, stored, grid, request, warnings=warnings)
 
@@ -179,7 +186,8 @@ class BaselineService:
             batch = validate_raw(first, schema)
             grid = grid_of(batch, class_cap=lane.config.classes)
             labels = self._known_labels(lane, batch, None)
-            built = build(grid, batch, labels, resolution=self._resolution(lane))
+            meters = meters_of(lane, "")
+            built = build(grid, batch, labels, resolution=self._resolution(lane), meters=meters)
             stored = self._stored(
                 lane, built, None, rows=batch.rows, source="first_rows", active=True, provisional=True
             )
@@ -266,8 +274,16 @@ class BaselineService:
 
     def _raw_deltas(self, lane: Lane, grid: Grid, version: str, table: pa.Table, batch: Batch) -> list[Delta]:
         arrival, counts = raw_arrival(table)
+        meters = meters_of(lane, version)
         deltas = row_deltas(
-            grid, batch, version, lane.segments, resolution=lane.resolution, arrival=arrival, threads=2
+            grid,
+            batch,
+            version,
+            lane.segments,
+            resolution=lane.resolution,
+            arrival=arrival,
+            threads=2,
+            meters=meters,
         )
         tally_rows(lane, batch, lane.rules.evaluate(batch.table), deltas, arrival)
         tally_arrival(lane, counts, deltas, version, arrival)
@@ -287,6 +303,7 @@ class BaselineService:
                 version=version,
                 segments=lane.segments,
                 resolution=lane.resolution,
+                meters=meters,
             )
         return deltas
 

@@ -15,7 +15,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from exporter.batch import Batch, Outcomes, validate_batch
+from exporter.batch import Batch, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError, UnusableBatchError
 from exporter.profiles import Grid
@@ -24,6 +24,7 @@ from exporter.service.admission import Admission, admit
 from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
+from exporter.service.meters import meters_of
 from exporter.service.payload import payload_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
 from exporter.service.tallies import arrival_tallies, rejected_tallies, tally_arrival, tally_rows
@@ -339,7 +340,7 @@ class BatchIngestion:
         rejected: Counter[str],
     ) -> list[Delta]:
         lane, version, arrival = push.lane, push.version, push.arrival
-        rows = admitted.batch
+        rows, meters = admitted.batch, meters_of(lane, version)
         deltas = row_deltas(
             grid,
             rows,
@@ -348,6 +349,7 @@ class BatchIngestion:
             resolution=lane.resolution,
             arrival=arrival,
             threads=2 if rows.rows >= THREADED_ROWS else 1,
+            meters=meters,
         )
         tally_rows(lane, rows, judged, deltas, arrival)
         tally_arrival(lane, self._left_out(push, admitted, rejected), deltas, version, arrival)
@@ -355,10 +357,8 @@ class BatchIngestion:
         if labeled.size:
             labels = lane.labels.decode(admitted.known[labeled])
             part = rows if labeled.size == rows.rows else rows.take(labeled)
-            outcomes = Outcomes(
-                task=part.outcomes.task,
-                prediction=part.outcomes.prediction,
-                score=part.outcomes.score,
+            outcomes = replace(
+                part.outcomes,
                 label=labels,
                 delay_seconds=np.maximum(0.0, admitted.known_arrival[labeled] - part.event_time),
             )
@@ -370,6 +370,7 @@ class BatchIngestion:
                 version=version,
                 segments=lane.segments,
                 resolution=lane.resolution,
+                meters=meters,
             )
         if admitted.elsewhere is not None and admitted.elsewhere.changed.any():
             payloads = self._store.payloads(lane.name, admitted.elsewhere.chunks())

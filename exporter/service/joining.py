@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exporter.service.lane import Lane
+from exporter.service.meters import meters_of
 from exporter.service.payload import outcomes_of
 from exporter.service.profiling import outcome_deltas
 from exporter.store import Delta, PredictionIndex
@@ -133,6 +134,7 @@ def join_deltas(
                 segments=lane.segments,
                 resolution=lane.resolution,
                 sign=sign,
+                meters=meters_of(lane, version),
             )
     return deltas, labeled
 

@@ -16,6 +16,9 @@ SEGMENT_SEPARATOR = "\x1f"
 """Between column and value in a segment's key; control characters are not allowed in either."""
 
 
+KEPT = "kept:"
+"""What the names of columns kept for the label begin with."""
+
 MAX_VALUE_CHARACTERS = 200
 """A longer segment value has no profile of its own."""
 
@@ -25,7 +28,7 @@ def segment_key(column: str, value: str) -> str:
 
 
 def payload_of(batch: Batch) -> pa.RecordBatch:
-    """One row a prediction: event time, prediction, scores and segment values.
+    """One row a prediction: event time, prediction, scores, segment values and columns kept for its label.
 
     Raises :class:`exporter.errors.TooLargeError` when the texts of a column take more than 1 GiB.
     """
@@ -38,6 +41,7 @@ def payload_of(batch: Batch) -> pa.RecordBatch:
         columns[f"score_{position}"] = pa.array(score)
     for position, values in enumerate(batch.segments.values()):
         columns[f"segment_{position}"] = canonical_text(_followed(values))
+    columns |= {KEPT + name: values for name, values in outcomes.kept.items()}
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -66,9 +70,7 @@ def outcomes_of(
 ) -> Outcomes:
     """Stored predictions with the labels that came for them, row by row."""
     event_time = _numpy(payload["event_time"])
-    prediction = payload["prediction"]
-    if isinstance(prediction, pa.ChunkedArray):
-        prediction = prediction.combine_chunks()
+    prediction = _array(payload["prediction"])
     scores = [_numpy(payload[name]) for name in payload.schema.names if name.startswith("score_")]
     score = None
     if scores:
@@ -81,7 +83,16 @@ def outcomes_of(
         score=score,
         label=labels,
         delay_seconds=arrival - event_time,
+        kept={
+            name.removeprefix(KEPT): _array(payload[name])
+            for name in payload.schema.names
+            if name.startswith(KEPT)
+        },
     )
+
+
+def _array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 def _numpy(array: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from exporter.batch import Batch, Outcomes
-from exporter.profiles import Grid, Profile, profile_outcomes, profile_rows
+from exporter.profiles import NO_METERS, Grid, Meters, Profile, profile_outcomes, profile_rows
 from exporter.service.payload import MAX_VALUE_CHARACTERS, segment_key
 from exporter.store import Delta
 from exporter.windows import bucket_starts
@@ -75,17 +74,22 @@ def row_deltas(
     resolution: float,
     arrival: float,
     threads: int,
+    meters: Meters = NO_METERS,
 ) -> list[Delta]:
     """Profiles of a batch's features, predictions and scores."""
     deltas = []
+
+    def profile(rows: Batch, measured: Meters) -> Profile:
+        return profile_rows(grid, rows, threads=threads, arrival=arrival, meters=measured.rows)
+
     for bucket, positions in by_bucket(batch.event_time, resolution):
         part = batch if positions.size == batch.rows else batch.take(positions)
-        deltas.append(Delta(version, "", bucket, profile_rows(grid, part, threads=threads, arrival=arrival)))
+        deltas.append(Delta(version, "", bucket, profile(part, meters.of_whole)))
         for column in segments.columns:
             for value, rows in by_value(part.segments[column]):
                 if segments.follow(column, value):
-                    profile = profile_rows(grid, part.take(rows), threads=threads, arrival=arrival)
-                    deltas.append(Delta(version, segment_key(column, value), bucket, profile))
+                    key = segment_key(column, value)
+                    deltas.append(Delta(version, key, bucket, profile(part.take(rows), meters)))
     return deltas
 
 
@@ -99,34 +103,22 @@ def outcome_deltas(
     segments: SegmentValues,
     resolution: float,
     sign: int = 1,
+    meters: Meters = NO_METERS,
 ) -> list[Delta]:
     """Profiles of labelled predictions; `sign=-1` takes them back."""
     deltas = []
+
+    def profile(positions: NDArray[np.intp], measured: Meters) -> Profile:
+        return profile_outcomes(grid, outcomes.take(positions), sign=sign, meters=measured.outcomes)
+
     for bucket, positions in by_bucket(event_time, resolution):
-        deltas.append(
-            Delta(version, "", bucket, profile_outcomes(grid, _rows(outcomes, positions), sign=sign))
-        )
+        deltas.append(Delta(version, "", bucket, profile(positions, meters.of_whole)))
         for column, values in segment_columns.items():
             for value, rows in by_value(values.take(pa.array(positions))):
                 if segments.follow(column, value):
-                    profile = profile_outcomes(grid, _rows(outcomes, positions[rows]), sign=sign)
-                    deltas.append(Delta(version, segment_key(column, value), bucket, profile))
+                    key = segment_key(column, value)
+                    deltas.append(Delta(version, key, bucket, profile(positions[rows], meters)))
     return deltas
-
-
-def _rows(outcomes: Outcomes, positions: NDArray[np.intp]) -> Outcomes:
-    def pick(values: Any) -> Any:
-        if values is None:
-            return values
-        return values.take(pa.array(positions)) if isinstance(values, pa.Array) else values[positions]
-
-    return Outcomes(
-        task=outcomes.task,
-        prediction=pick(outcomes.prediction),
-        score=pick(outcomes.score),
-        label=pick(outcomes.label),
-        delay_seconds=pick(outcomes.delay_seconds),
-    )
 
 
 def merged(deltas: Sequence[Delta], grid: Grid) -> Profile:

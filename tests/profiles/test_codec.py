@@ -250,3 +250,30 @@ def test_encoded_sizes_are_small(rows):
     sizes = {n: len(encode(profile_rows(grid, rows.batch(1, n)))) for n in (100, 10_000)}
     assert sizes[100] < 200 * len(grid.columns)
     assert sizes[10_000] < 1_000 * len(grid.columns)
+
+
+def test_totals_come_back_and_add_up(rows, grid):
+    """Vectors that lie on no grid merge by name, survive the way through bytes, and are taken back."""
+    batch = rows.batch(1, 50)
+
+    def meter(outcomes):
+        return {("custom", "profit"): np.array([len(outcomes.prediction), 0.5])}
+
+    profile = profile_outcomes(grid, batch.outcomes, meters=[meter])
+    twice = profile + profile
+    labeled = profile.labeled_rows
+    assert twice.outcomes.totals["custom", "profit"].tolist() == [2 * labeled, 1.0]
+    back = decode(encode(twice), grid)
+    assert back.outcomes.totals.keys() == {("custom", "profit")}
+    assert encode(back) == encode(twice)
+    taken = twice + profile_outcomes(grid, batch.outcomes, sign=-1, meters=[meter])
+    assert taken.outcomes.totals["custom", "profit"].tolist() == [labeled, 0.5]
+
+
+def test_totals_of_other_lengths_do_not_merge(grid):
+    """Vectors of one name but another length were not made by the same meter."""
+    one, other = Profile.empty(grid), Profile.empty(grid)
+    one.outcomes.add_totals({("custom", "a"): np.ones(2)})
+    other.outcomes.add_totals({("custom", "a"): np.ones(3)})
+    with pytest.raises(UnreadableError, match="2 elements, got 3"):
+        one.add(other)

@@ -2,7 +2,8 @@
 
 All of them test homogeneity: baseline and current are both random samples. Numeric columns are taken in
 the grid's coarse bins, categorical ones by category, rare cells pooled
-(:mod:`exporter.statistics.drift.cells`). With N = 1/n + 1/m and B cells left after pooling, the nulls are of the chi-square family to first order.
+(:mod:`exporter.statistics.drift.cells`). With N = 1/n + 1/m and B cells left after pooling, the nulls are
+of the chi-square family to first order.
 """
 
 from __future__ import annotations
