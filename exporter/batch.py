@@ -391,7 +391,8 @@ class _Reader:
         table = self._table
         for name in self._mixed:
             texts, _ = columns.texts(columns.source(table, name))
-            table = table.set_column(table.column_names.index(name), pa.field(name, pa.string()), texts)
+            field = pa.field(name, pa.string(), metadata=columns.SEVERAL_TYPES)
+            table = table.set_column(table.column_names.index(name), field, texts)
         return table
 
     def warnings(self, schema: Schema, declared: tuple[Column, ...]) -> list[str]:

@@ -6,6 +6,7 @@ from exporter.columns.numbers import instants, numeric
 from exporter.columns.source import (
     JSON_TEXT,
     MISSING,
+    SEVERAL_TYPES,
     UNREADABLE_ROWS,
     Reading,
     is_json_text,
@@ -18,6 +19,7 @@ from exporter.columns.texts import canonical_text, categorical, inexact, matches
 __all__ = [
     "JSON_TEXT",
     "MISSING",
+    "SEVERAL_TYPES",
     "UNREADABLE_ROWS",
     "Reading",
     "absent",

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 JSON_TEXT = {b"ml_exporter.values": b"json"}
 """Field metadata of a column whose values have several types: each value is its JSON text."""
 
+SEVERAL_TYPES = {b"ml_exporter.came_as": b"several types"}
+"""Field metadata of a column of texts that came as values of several types."""
+
 UNREADABLE_ROWS = b"ml_exporter.unreadable_rows"
 """Table metadata: rows that came but could not be split into columns, as decimal text."""
 
@@ -53,6 +56,11 @@ def is_json_text(field: pa.Field) -> bool:
     """Whether a column's values are JSON texts of several types."""
     metadata = field.metadata
     return metadata is not None and JSON_TEXT.items() <= metadata.items()
+
+
+def has_several_types(field: pa.Field) -> bool:
+    """Whether a column's values came, or still are, of several types."""
+    return is_json_text(field) or SEVERAL_TYPES.items() <= (field.metadata or {}).items()
 
 
 _PLAIN = frozenset(

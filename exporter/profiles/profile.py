@@ -8,6 +8,7 @@ import numpy as np
 
 from exporter.errors import ConflictError, UnreadableError
 from exporter.profiles import categorical, numeric
+from exporter.profiles.arrival import bound_undeclared
 from exporter.profiles.categorical import CategoricalColumn, Novel, add_novel
 from exporter.profiles.delays import DelayHistogram, delay_edges
 from exporter.profiles.grid import CategoricalGrid, NumericGrid
@@ -21,6 +22,7 @@ from exporter.profiles.outcome import (
     full_moments,
     loss_fields,
 )
+from exporter.profiles.ranking import RankingOutcome
 from exporter.profiles.vectors import Counts
 from exporter.schema import Role, ScoreKind, Task
 
@@ -116,7 +118,8 @@ class Profile:
     tallies : dict of tuple of str to int
         ``("invalid", column)``, ``("rule", column, rule, "passed" | "checked")``,
         ``("consistency", rule, "passed" | "checked")``, ``("timely",)``, ``("duplicate",)``,
-        ``("repeated",)``, ``("received",)``, ``("rejected", reason)``.
+        ``("repeated",)``, ``("received",)``, ``("rejected", reason)``, ``("absent", column)``,
+        ``("undeclared", column)``, ``("type", column, type)``, ``("behind", buckets)``.
     """
 
     __slots__ = ("features", "grid", "labeled_rows", "outcomes", "rows", "tallies")
@@ -162,6 +165,7 @@ class Profile:
         self.outcomes.add(other.outcomes, cap, key)
         for name, count in other.tallies.items():
             self.tallies[name] = self.tallies.get(name, 0) + count
+        bound_undeclared(self.tallies)
 
     def merge(self, other: Profile) -> Profile:
         """Both together, as a new profile."""
@@ -232,6 +236,8 @@ class Profile:
                 return self._binary()
             case Task.MULTICLASS:
                 return self._multiclass()
+            case Task.RANKING:
+                return self._ranking()
             case _:
                 return self._regression()
 
@@ -290,6 +296,21 @@ class Profile:
             scores=scores,
             score_values=None if score is None else score.values,
             score_kind=ScoreKind.PROBABILITY if score is None else score.kind,
+        )
+
+    def _ranking(self) -> RankingOutcome:
+        groups, ranked, incomplete, irrelevant = self._block(self.outcomes, "groups").tolist()
+        sums, squares = self._sums("ranking").reshape(2, -1)
+        return RankingOutcome(
+            k=self.grid.schema.ranking_k,
+            rows=self._one("predicted_rows"),
+            labelled_rows=self._one("labelled_rows"),
+            groups=groups,
+            ranked=ranked,
+            incomplete=incomplete,
+            irrelevant=irrelevant,
+            sums=sums,
+            squares=squares,
         )
 
     def _regression(self) -> RegressionOutcome:

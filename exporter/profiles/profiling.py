@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from exporter.errors import UnusableBatchError
+from exporter.profiles.arrival import arrival_tallies
 from exporter.profiles.categorical import count_categorical
 from exporter.profiles.delays import count_delays
 from exporter.profiles.grid import CategoricalGrid, NumericGrid
 from exporter.profiles.labelling import count_labelled, count_predicted, known_labels
 from exporter.profiles.meters import OutcomeMeter, RowMeter
+from exporter.profiles.missing_pairs import count_missing_pairs
 from exporter.profiles.numeric import SMALL_ROWS, Kernel
 from exporter.profiles.profile import Part, Profile, no_extremes
 from exporter.profiles.vectors import Counter
@@ -68,6 +70,8 @@ def profile_rows(
     profile = Profile(grid, rows=batch.rows, tallies=_tallies(batch))
     if not batch.rows:
         return profile
+    schema = grid.schema if batch.schema.features is None else batch.schema
+    profile.tallies.update(arrival_tallies(schema, batch.table, batch.rows))
     layout = grid.layout.features
     counter = Counter(layout.size)
     recorder = _Recorder(grid, layout, counter)
@@ -81,6 +85,8 @@ def profile_rows(
     many = batch.rows * len(columns) >= THREAD_VALUES
     recorder.run(batch.rows, threads if many else 1)
     profile.features = recorder.part()
+    pairs = count_missing_pairs(grid, profile.features.counts, batch.features, batch.rows)
+    profile.features.add_totals(pairs)
     profile.outcomes = Part(grid.layout.outcomes, scores.total())
     for meter in meters:
         profile.outcomes.add_totals(meter(batch))
