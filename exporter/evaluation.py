@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from exporter.profiles import (
     BinaryOutcome,
     DelayHistogram,
+    Grid,
     MulticlassOutcome,
     Profile,
 )
@@ -31,6 +32,7 @@ from exporter.results import (
     Window,
 )
 from exporter.schema import Role
+from exporter.statistics.concept import ErrorStream, concept_column
 from exporter.statistics.drift.verdict import drift_verdicts
 from exporter.statistics.performance import compared, metrics_of, per_class, performance
 from exporter.statistics.quality import quality_report
@@ -47,6 +49,9 @@ Failed = Callable[[str, str | None, Exception], None]
 """Told of each computation that failed: (measure, subject or None, error)."""
 
 Made = TypeVar("Made")
+
+ERROR_COLUMN = "error"
+"""What the losses are called among the columns with drift."""
 
 
 def log_failure(measure: str, subject: str | None, error: Exception) -> None:
@@ -106,6 +111,7 @@ def evaluate(
     reference: Reference,
     settings: Settings,
     labeled_rows: int | None = None,
+    errors: ErrorStream | None = None,
     failed: Failed = log_failure,
 ) -> Evaluation:
     """Performance, drift and quality of one window.
@@ -123,6 +129,8 @@ def evaluate(
         The baseline's metrics, from :func:`reference_performance`; they change with the baseline only.
     labeled_rows : int or None
         Rows of `current` whose label is known. None: `outcomes` is of the same window.
+    errors : ErrorStream or None
+        The model's losses until `outcome_span` ends, for concept drift; None where they are not tested.
     failed : callable
         Told of each computation that failed.
     """
@@ -138,6 +146,10 @@ def evaluate(
 
     measured = part("performance", lambda: measure_performance(outcomes, reference, settings, failed))
     drifted = part("drift", lambda: measure_drift(current, outcomes, baseline, settings, failed))
+    if errors is not None and outcome_span is not None and drifted is not None:
+        since = outcome_span[0]
+        concept = part("concept_drift", lambda: measure_concept(errors, since, current.grid, settings))
+        drifted = drifted if concept is None else _with_column(*drifted, concept)
     quality = part("quality", lambda: _sound_quality(current, baseline, settings, failed))
     details = part("confusion_rows", lambda: outcome_details(outcomes))
     label_delay = (
@@ -269,6 +281,24 @@ def measure_drift(
         ("drift", name, column.reason) for name, column in report.columns.items() if column.reason is not None
     ]
     return report, missing
+
+
+def measure_concept(errors: ErrorStream, since: float, grid: Grid, settings: Settings) -> ColumnDrift:
+    """Whether the losses changed within the performance window, as a column of role `error`."""
+    return concept_column(
+        errors,
+        since=since,
+        alpha=settings.drift_threshold,
+        minimum_rows=settings.minimum_rows,
+        name=ERROR_COLUMN if ERROR_COLUMN not in grid.columns else f"prediction_{ERROR_COLUMN}",
+    )
+
+
+def _with_column(
+    report: DriftReport, missing: list[Missing], column: ColumnDrift
+) -> tuple[DriftReport, list[Missing]]:
+    more: list[Missing] = [] if column.reason is None else [("drift", column.column, column.reason)]
+    return replace(report, columns={**report.columns, column.column: column}), [*missing, *more]
 
 
 def measure_quality(

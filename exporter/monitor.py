@@ -35,6 +35,7 @@ from exporter.profilefile import write_profiles
 from exporter.profiles import Grid, Profile, encode, profile_outcomes, profile_rows
 from exporter.results import DriftReport, Evaluation, PerformanceResults, Window
 from exporter.schema import Schema, ScoreKind, Task
+from exporter.statistics.concept import error_sums
 from exporter.statistics.performance import metrics_of
 from exporter.windows import bucket_starts
 
@@ -272,7 +273,7 @@ class ModelMonitor:
             part = batch.take(np.flatnonzero(starts == start))
             profile = profile_rows(grid, part)
             if part.outcomes.label is not None:
-                profile = profile.merge(profile_outcomes(grid, part.outcomes))
+                profile = profile.merge(profile_outcomes(grid, part.outcomes, meters=(error_sums,)))
             buckets.append((int(start), profile))
         return write_profiles(
             grid, buckets, newest_event=float(batch.event_time.max()), resolution=resolution

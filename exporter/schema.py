@@ -32,6 +32,8 @@ class Role(StrEnum):
     SCORE = "score"
     LABEL = "label"
     EMBEDDING = "embedding"
+    ERROR = "error"
+    """Not a column: the model's losses as labels land."""
 
 
 class ScoreKind(StrEnum):
@@ -78,6 +80,9 @@ class Schema:
     score_kind: ScoreKind = ScoreKind.PROBABILITY
     positive_label: Any = True
     group: str | None = None
+    """What is ranked together (ranking)."""
+    ranking_k: int = 10
+    """How many of a group's first rows `ndcg_at_k` and `map_at_k` look at (ranking)."""
     timezone: str = "UTC"
     features: tuple[Column, ...] | None = None
     segments: tuple[str, ...] = ()

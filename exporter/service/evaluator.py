@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.clock import Clock
+from exporter.estimation import Estimator
 from exporter.evaluation import (
     Failed,
     Reference,
@@ -19,10 +20,12 @@ from exporter.evaluation import (
     reference_performance,
 )
 from exporter.profiles import Profile
-from exporter.results import Evaluation, Window
+from exporter.results import Evaluation, Undefined, Window
+from exporter.service.estimates import estimator_of, with_estimates
 from exporter.service.gaps import gaps
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
 from exporter.service.telemetry import Telemetry
+from exporter.statistics.concept import ErrorStream
 from exporter.store import StoredBaseline
 from exporter.windows import Pieces, Span, label_watermark
 
@@ -45,6 +48,8 @@ class _Plan:
     watermark: float
     baseline: Profile | None
     reference: Reference
+    estimator: Estimator | Undefined | None
+    """What estimates performance without labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class _Input:
     outcome_span: Span | None
     rows: int
     labeled_rows: int
+    errors: ErrorStream | None
+    recent: Pieces | None
 
 
 def settings_of(lane: Lane) -> Settings:
@@ -101,6 +108,15 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
     for plan in plans:
         for taken in _inputs(lane, plan, now):
             made = _evaluated(taken, plan, settings, failed)
+            made = with_estimates(
+                made,
+                lane,
+                plan.estimator,
+                recent=taken.recent,
+                outcomes=taken.outcomes,
+                settings=settings,
+                failed=failed,
+            )
             made = replace(made, undefined=(*made.undefined, *custom_metrics, *gaps(lane, made)))
             evaluations[made.version, made.window.name, made.segment] = made
     return evaluations
@@ -108,7 +124,7 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
 
 def _plan(lane: Lane, state: VersionState, failed: Failed) -> _Plan:
     baseline = lane.active_baseline(state.name)
-    profile, reference = None, None
+    profile, reference, estimator = None, None, None
     if baseline is not None and baseline.grid_id in lane.grids:
         profile = lane.baseline_profile(baseline)
         if baseline.id not in lane.references:
@@ -116,8 +132,10 @@ def _plan(lane: Lane, state: VersionState, failed: Failed) -> _Plan:
         reference = lane.references[baseline.id]
         if reference is None and baseline.provisional:
             reference = _late_reference(lane, state, baseline, failed)
+        estimator = estimator_of(lane, state, baseline, profile, failed)
     lane.compared_with[state.name] = None if baseline is None else baseline.id
-    return _Plan(state.name, tuple(sorted(state.series)), state.watermark or 0.0, profile, reference)
+    series = tuple(sorted(state.series))
+    return _Plan(state.name, series, state.watermark or 0.0, profile, reference, estimator)
 
 
 def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, failed: Failed) -> Reference:
@@ -156,6 +174,7 @@ def _evaluated(taken: _Input, plan: _Plan, settings: Settings, failed: Failed) -
             reference=plan.reference,
             settings=settings,
             labeled_rows=taken.labeled_rows,
+            errors=taken.errors,
             failed=failed,
         )
     except Exception as error:  # noqa: BLE001  # the other windows go on
@@ -184,7 +203,7 @@ def _inputs(lane: Lane, plan: _Plan, now: float) -> Iterator[_Input]:
             with lane.lock:
                 state = lane.versions.get(plan.version)
                 series = None if state is None else state.series.get(key)
-                if series is None or series.empty:
+                if state is None or series is None or series.empty:
                     break  # deleted or expired meanwhile
                 if not first:
                     labeled_until = label_watermark(
@@ -193,9 +212,12 @@ def _inputs(lane: Lane, plan: _Plan, now: float) -> Iterator[_Input]:
                         horizon_start=plan.watermark - lane.config.label_horizon,
                     )
                 span, current = series.pieces(window.name, plan.watermark, "features")
-                outcome_span, outcomes = None, None
+                outcome_span, outcomes, errors = None, None, None
                 if labeled_until is not None:
                     outcome_span, outcomes = series.pieces(window.name, labeled_until, "outcomes")
+                    if not key:
+                        errors = state.errors.stream(float("-inf"), outcome_span.end)
+                recent = None if key else series.pieces(window.name, plan.watermark, "outcomes", "recent")[1]
                 rows, labeled = series.covered(window.name, span)
             subject = Subject(
                 model=lane.name,
@@ -206,7 +228,7 @@ def _inputs(lane: Lane, plan: _Plan, now: float) -> Iterator[_Input]:
                 end=span.end,
                 made_at=now,
             )
-            yield _Input(subject, current, outcomes, outcome_span, rows, labeled)
+            yield _Input(subject, current, outcomes, outcome_span, rows, labeled, errors, recent)
 
 
 def note_drift_since(lane: Lane) -> None:

@@ -82,6 +82,7 @@ class Housekeeping:
             for name, age in ages.items():
                 for series in lane.versions[name].series.values():
                     series.expire(age - retention)
+                lane.versions[name].errors.expire(age - retention)
                 lane.index.expire_days(days[name], version=name)
             lane.index.expire_held(now - horizon)
         for name, age in ages.items():

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.config import ModelConfig
+from exporter.estimation import Estimator
 from exporter.evaluation import Reference
 from exporter.profiles import BinIndex, Grid, Profile, decode
-from exporter.results import Evaluation
+from exporter.results import Evaluation, Undefined
 from exporter.rules import RuleSet
 from exporter.schema import Role, Schema
+from exporter.service.error_sums import ErrorSums
 from exporter.service.flights import Flights
 from exporter.service.gate import Gate
 from exporter.service.payload import SEGMENT_SEPARATOR, LabelCodes
@@ -35,6 +37,9 @@ class VersionState:
     watermark: float | None = None
     series: dict[str, ProfileSeries] = field(default_factory=dict)
     """By segment key; "" is the whole."""
+
+    errors: ErrorSums = field(default_factory=ErrorSums)
+    """Losses of all its labelled rows."""
 
     @property
     def whole(self) -> ProfileSeries | None:
@@ -80,6 +85,10 @@ class Lane:
     """What of `drift_since` is in the store."""
     references: dict[str, Reference] = field(default_factory=dict)
     """Metrics of each baseline, by its id; computed once."""
+    estimators: dict[str, Estimator | Undefined] = field(default_factory=dict)
+    """What estimates performance without labels, by the baseline that it was made from."""
+    late_estimators: dict[tuple[str, str], tuple[int, Estimator | Undefined]] = field(default_factory=dict)
+    """The same of provisional baselines by (its id, version), with the labels that came after it."""
     drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
     """(version, window, column) to the event time since which its drift verdict stands."""
     compared_with: dict[str, str | None] = field(default_factory=dict)
@@ -175,6 +184,8 @@ class Lane:
         """Add what was committed to the windows."""
         for delta in deltas:
             self.series(delta.version, delta.segment).add(delta.bucket, delta.profile)
+            if not delta.segment:
+                self.version(delta.version).errors.add(delta.bucket, delta.profile)
 
     def count(self, commit: Commit) -> None:
         """Add what was committed to the lifetime totals."""
@@ -191,6 +202,7 @@ class Lane:
             state.watermark = newest_event
             for series in state.series.values():
                 series.expire(newest_event - self.retention_seconds)
+            state.errors.expire(newest_event - self.retention_seconds)
 
     def adopt_grid(self, grid: Grid) -> None:
         """Count on this grid from now on; windows on another grid cannot be compared and start anew."""
@@ -200,6 +212,7 @@ class Lane:
         self.raw_rows = 0
         for state in self.versions.values():
             state.series.clear()
+            state.errors = ErrorSums()
 
     def schema_on(self, grid: Grid) -> Schema:
         """The model's own columns with the features of a grid, which may have other names for the rest."""
@@ -230,6 +243,7 @@ class Lane:
         self.baselines.pop(baseline_id, None)
         self._decoded.pop(baseline_id, None)
         self.references.pop(baseline_id, None)
+        self.estimators.pop(baseline_id, None)
 
 
 def split_segment(key: str) -> tuple[str, str] | None:

@@ -65,3 +65,5 @@ def _restore_buckets(
             if grid_id == grid.id:
                 rows, labeled = row_counts(encoded)
                 lane.series(version, segment).restore(bucket, encoded, rows=rows, labeled=labeled)
+                if not segment and labeled:
+                    lane.version(version).errors.restore(bucket, encoded, grid)

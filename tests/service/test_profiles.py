@@ -13,7 +13,8 @@ from exporter.baseline import build
 from exporter.batch import validate_batch
 from exporter.errors import ConflictError, UnreadableError, UnusableBatchError
 from exporter.profilefile import write_profiles
-from exporter.profiles import Grid, decode
+from exporter.profiles import Grid, Meters, decode
+from exporter.statistics.concept import error_sums
 
 from .conftest import HOUR, NOW, Bench, labels_of
 
@@ -39,7 +40,8 @@ def profiled(b: Bench, table: pa.Table, *, resolution: float | None = None, **ch
     grid = Grid.from_bytes(base64.b64decode(told["data"]))
     width = resolution or told["resolution"]
     batch = validate_batch(table, b.service.schema("m"), now=NOW + 100 * HOUR)
-    built = build(grid, batch, batch.outcomes.label, resolution=width)
+    meters = Meters(whole_outcomes=(error_sums,))
+    built = build(grid, batch, batch.outcomes.label, resolution=width, meters=meters)
     buckets = [(start, decode(data, grid)) for start, data in built.buckets]
     settings = {"newest_event": float(batch.event_time.max()), "resolution": width, **changes}
     return write_profiles(grid, buckets, **settings)
