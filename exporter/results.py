@@ -6,51 +6,27 @@ exception. Reasons are those of the exported family `ml_undefined`: `insufficien
 `insufficient_labels`, `no_baseline`, `empty`, `constant`, `single_class`, `not_comparable`, `stale`,
 `budget`, `error`.
 
-Times are seconds since the Unix epoch. Nothing here knows the rest of the package.
+Times are seconds since the Unix epoch. Nothing here knows the rest of the package but
+:mod:`exporter.records`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from enum import Enum
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-
-def plain(value: object) -> Any:
-    """`value` in the types of JSON: mappings as dicts with text keys, sequences as lists, enums by value."""
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if isinstance(value, Record):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    item = getattr(value, "item", None)  # NumPy scalars, without knowing NumPy
-    return item() if callable(item) else value
-
-
-class Record(Mapping[str, Any]):
-    """A frozen dataclass whose fields are also the keys of a mapping."""
-
-    __slots__ = ()
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.__dataclass_fields__:
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.__dataclass_fields__)
-
-    def __len__(self) -> int:
-        return len(self.__dataclass_fields__)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields in plain JSON types, nested records included."""
-        return {entry.name: plain(getattr(self, entry.name)) for entry in fields(self)}
+from exporter.findings import (
+    CategoryChanges,
+    Freshness,
+    MissingTogether,
+    OutlierShare,
+    SchemaChange,
+    ScorePart,
+    TopValue,
+    VolumeReport,
+)
+from exporter.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +64,23 @@ class MetricResult(Record):
     drop: float | None = None
     degraded: bool = False
     n: int = 0
+    reason: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatedMetric(Record):
+    """One performance metric estimated without labels.
+
+    `rows` is what the estimate rests on. `error` is the estimate minus the realised value over the
+    performance window, None until enough labels have come. When `value` is None, `reason` says why.
+    """
+
+    value: float | None
+    lower: float | None = None
+    upper: float | None = None
+    rows: int = 0
+    error: float | None = None
     reason: str | None = None
     detail: str = ""
 
@@ -208,7 +201,8 @@ class QualityReport(Record):
     `completeness`, `uniqueness`, `type_valid`, `in_range` and `known_category` map columns to ratios,
     `validity` maps columns to rules to ratios, `consistency` maps rules to ratios. `timeliness`,
     `duplicate` and `score` are None when there was nothing to measure. `undefined` lists
-    (measure, subject or None, reason).
+    (measure, subject or None, reason). `score_parts` maps checks to what they add to the score. What follows
+    is of the whole of a window only, `missing_together`, `freshness` and `volume` where they were measured.
     """
 
     completeness: Mapping[str, float] = field(default_factory=dict)
@@ -223,6 +217,14 @@ class QualityReport(Record):
     score: float | None = None
     rows: int = 0
     undefined: tuple[tuple[str, str | None, str], ...] = ()
+    score_parts: Mapping[str, ScorePart] = field(default_factory=dict)
+    categories: Mapping[str, CategoryChanges] = field(default_factory=dict)
+    schema_changes: tuple[SchemaChange, ...] = ()
+    top_value: Mapping[str, TopValue] = field(default_factory=dict)
+    outliers: Mapping[str, OutlierShare] = field(default_factory=dict)
+    missing_together: MissingTogether | None = None
+    freshness: Freshness | None = None
+    volume: VolumeReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,4 +280,6 @@ class Evaluation(Record):
     event_delay: Delays | None = None
     confusion: tuple[tuple[str, str, int], ...] = ()
     class_performance: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    estimates: Mapping[str, EstimatedMetric] = field(default_factory=dict)
+    """What `performance` is estimated to be over all rows of the window, by metric."""
     undefined: tuple[tuple[str, str | None, str], ...] = ()

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from exporter.records import plain
 from exporter.results import (
     ColumnDrift,
     Delays,
@@ -18,7 +19,6 @@ from exporter.results import (
     TestResult,
     Undefined,
     Window,
-    plain,
 )
 
 
