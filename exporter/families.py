@@ -116,8 +116,22 @@ def _performance_samples(evaluation: Evaluation) -> Iterator[Sample]:
     for of_class, metrics in evaluation.class_performance.items():
         for metric, estimate in metrics.items():
             yield "ml_class_performance", (of_class, metric), estimate.value
+    yield from _estimate_samples(evaluation)
     for actual, predicted, rows in evaluation.confusion:
         yield "ml_confusion_rows", (actual, predicted), rows
+
+
+def _estimate_samples(evaluation: Evaluation) -> Iterator[Sample]:
+    for metric, result in evaluation.estimates.items():
+        parts = {
+            "ml_performance_estimate": result.value,
+            "ml_performance_estimate_lower": result.lower,
+            "ml_performance_estimate_upper": result.upper,
+            "ml_performance_estimate_error": result.error,
+        }
+        for name, value in parts.items():
+            if value is not None:
+                yield name, (metric,), value
 
 
 def _drift_samples(evaluation: Evaluation, since: Mapping[str, float]) -> Iterator[Sample]:

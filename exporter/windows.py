@@ -173,7 +173,7 @@ class ProfileSeries:
     _widths: dict[str, float] = field(default_factory=dict)
     _tiers: dict[float, dict[int, _Bucket]] = field(default_factory=dict)
     _open: OrderedDict[tuple[float, int], None] = field(default_factory=OrderedDict)
-    _running: dict[tuple[str, Part], _Running] = field(default_factory=dict)
+    _running: dict[tuple[str, Part, str], _Running] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._widths = {
@@ -203,7 +203,7 @@ class ProfileSeries:
                 self._open.move_to_end((width, start))
             else:
                 self._open.pop((width, start), None)
-        for (_, part), running in self._running.items():
+        for (_, part, _), running in self._running.items():
             if bucket in running.span:
                 running.profile.add(_only(delta, part))
         most = OPEN_BUCKETS_COMPACT if self.compact else OPEN_BUCKETS
@@ -219,8 +219,11 @@ class ProfileSeries:
             held.rows += rows
             held.labeled += labeled
 
-    def window(self, name: str, newest: float, part: Part) -> tuple[Span, Profile]:
+    def window(self, name: str, newest: float, part: Part, use: str = "") -> tuple[Span, Profile]:
         """The window that ends with the bucket of `newest`.
+
+        Windows of one part that end at different times, and are asked for in turn, each name their `use`: one
+        sum is kept running for each.
 
         Returns
         -------
@@ -229,20 +232,20 @@ class ProfileSeries:
             :meth:`pieces`.
         """
         span, width = self.span(name, newest), self.width(name)
-        running = self._running.get((name, part))
+        running = self._running.get((name, part, use))
         if running is None or running.span != span:
             merged = Profile.empty(self.grid)
             for start in self._within(span, width):
                 self._tiers[width][start].add_to(merged, (part,))
             if self.compact:
                 return span, merged
-            running = self._running[name, part] = _Running(span, merged)
+            running = self._running[name, part, use] = _Running(span, merged)
         return span, running.profile
 
-    def pieces(self, name: str, newest: float, part: Part) -> tuple[Span, Pieces]:
+    def pieces(self, name: str, newest: float, part: Part, use: str = "") -> tuple[Span, Pieces]:
         """The window that ends with the bucket of `newest`, to be merged after the lock is released."""
         if not self.compact:
-            span, running = self.window(name, newest, part)
+            span, running = self.window(name, newest, part, use)
             return span, Pieces(self.grid, part, (), (_only(running, part).copy(),))
         span, width = self.span(name, newest), self.width(name)
         buckets = [self._tiers[width][start] for start in self._within(span, width)]

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from exporter.catalog import DRIFT_METHODS, PERFORMANCE_METRICS, QUALITY_CHECKS
+from exporter.config.custom import FUNCTION, CustomMetric
 from exporter.durations import parse_duration
 from exporter.results import Window
 from exporter.schema import Column, Kind, Role, Schema, ScoreKind, Task
@@ -23,7 +24,6 @@ NAME_CHARACTERS = 200
 """Longest name of a model, version or segment value."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]")
-_CUSTOM_METRIC = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:([A-Za-z_]\w*)")
 
 
 def name_problem(name: object) -> str | None:
@@ -97,7 +97,7 @@ def _or_word(word: str, value: object, *, what: str) -> object:
 
 
 def _metric(value: object) -> object:
-    if isinstance(value, str) and value not in PERFORMANCE_METRICS and not _CUSTOM_METRIC.fullmatch(value):
+    if isinstance(value, str) and value not in PERFORMANCE_METRICS and not FUNCTION.fullmatch(value):
         if ":" in value:
             message = f"expected package.module:function, got {value!r}"
         else:
@@ -304,11 +304,11 @@ class ModelConfig(Settings):
         default=ScoreKind.PROBABILITY,
         description="`margin` gives ranking metrics only (no log loss, Brier, ECE).",
     )
-    metrics: tuple[Metric, ...] | None = Field(
+    metrics: tuple[Metric | CustomMetric, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Names from the catalogue or `package.module:function` (these are not computed yet); "
-        "default all that fit the task and the columns.",
+        description="Names from the catalogue, `package.module:function`, or a mapping that defines a metric "
+        "(below); default all that fit the task and the columns.",
     )
     windows: tuple[Annotated[Window, BeforeValidator(parse_window)], ...] = Field(
         default=(Window("1d", DAY_SECONDS), Window("7d", 7 * DAY_SECONDS)),
@@ -375,6 +375,11 @@ class ModelConfig(Settings):
     )
     baseline: Baseline = Field(default=Baseline(), description="What the model is compared with.")
     quality: Quality = Field(default=Quality(), description="What good data look like.")
+    estimation: Literal["auto", "off"] = Field(
+        default="auto",
+        description="Performance without labels, estimated with what the baseline's labels teach: `auto` where "
+        "task and scores allow it, or `off`.",
+    )
     champion: str | None = Field(
         default=None, description="The version that others are compared with. (No effect yet.)"
     )
@@ -447,7 +452,9 @@ class ModelConfig(Settings):
     def metric_names(self) -> tuple[str, ...]:
         """Catalogue metrics to compute: those listed, or all that fit the task and the score column."""
         if self.metrics is not None:
-            return tuple(name for name in self.metrics if name in PERFORMANCE_METRICS)
+            return tuple(
+                name for name in self.metrics if isinstance(name, str) and name in PERFORMANCE_METRICS
+            )
         return tuple(
             name
             for name, metric in PERFORMANCE_METRICS.items()
@@ -455,10 +462,13 @@ class ModelConfig(Settings):
         )
 
     @property
-    def custom_metrics(self) -> dict[str, str]:
-        """Label -> `package.module:function` of the custom metrics."""
-        given = self.metrics or ()
-        return {metric.rpartition(":")[2]: metric for metric in given if metric not in PERFORMANCE_METRICS}
+    def custom_metrics(self) -> tuple[CustomMetric, ...]:
+        """Metrics of the model's own, in the order of the file."""
+        return tuple(
+            CustomMetric(name=metric.rpartition(":")[2], function=metric) if isinstance(metric, str) else metric
+            for metric in self.metrics or ()
+            if isinstance(metric, CustomMetric) or metric not in PERFORMANCE_METRICS
+        )
 
 
 def default_resolution(windows: tuple[Window, ...]) -> float:

@@ -176,6 +176,7 @@ def _part(lane: Lane, evaluation: Evaluation, part: str) -> dict[str, Any]:
     if part == "performance":
         for name in ("performance_window", "labeled_ratio", "label_delay", "confusion", "class_performance"):
             result[name] = whole[name]
+        result["estimated"] = whole["estimates"]
     if part == "drift":
         for name, column in result["columns"].items():
             column["since"] = lane.drift_since.get((evaluation.version, evaluation.window.name, name))

@@ -1,0 +1,1 @@
+"""Performance without labels: calibration, and what calibrated scores say that labels will say."""
