@@ -92,8 +92,6 @@ class DriftMethod:
         Smallest statistic that may count as drift, in the method's unit; None where there is none.
     scales_with_rows : bool
         The statistic grows with the sample sizes, so `minimum_effect` is multiplied by n*m/(n+m).
-    produced : bool
-        Whether it is computed yet; the name is kept for one that is not.
     direction : str
         `higher` for every method: a larger statistic is more drift.
     """
@@ -104,7 +102,6 @@ class DriftMethod:
     minimum_effect: float | None
     help: str
     scales_with_rows: bool = False
-    produced: bool = True
     direction: Literal["higher"] = "higher"
 
 
@@ -187,9 +184,12 @@ DRIFT_METHODS: Mapping[str, DriftMethod] = _by_name(
         DriftMethod("wasserstein", "baseline_standard_deviation", _NUMERIC, 0.1,
                     "Wasserstein-1 distance divided by the baseline's standard deviation."),
         DriftMethod("hellinger", "ratio", _BINNED, 0.05, "Hellinger distance, in [0, 1]."),
-        DriftMethod("cvm", "none", _NUMERIC, None, "Two-sample Cramer-von Mises criterion.", produced=False),
-        DriftMethod("anderson", "none", _NUMERIC, None, "Two-sample Anderson-Darling statistic.",
-                    produced=False),
+        DriftMethod("cvm", "none", _NUMERIC, 0.0015,
+                    "Two-sample Cramer-von Mises criterion: mean squared distance of the two distribution "
+                    "functions, times n m / (n + m).", scales_with_rows=True),
+        DriftMethod("anderson", "none", _NUMERIC, 0.0075,
+                    "Two-sample Anderson-Darling statistic: as cvm, each square over its variance, so that the "
+                    "tails count; about 1 without drift.", scales_with_rows=True),
         DriftMethod("chi2", "none", _BINNED, 0.01, "Chi-square of homogeneity on deciles or categories.",
                     scales_with_rows=True),
         DriftMethod("tv", "ratio", _BINNED, 0.05, "Total variation distance, in [0, 1]."),

@@ -1,7 +1,7 @@
 """Configuration files: YAML to mappings, with duplicate keys refused and `${ENV}` expanded.
 
 Scalars follow YAML 1.2 where 1.1 surprises: `NO`, `on` and `y` are strings (only `true` and `false` are
-booleans), and `12:30` is no number.
+booleans), and `12:30` is no number. A key `null` is that word: no setting is named by nothing.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
+            if key_node.tag == "tag:yaml.org,2002:null" and key_node.value == "null":
+                key_node.tag = "tag:yaml.org,2002:str"
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if isinstance(key, Hashable) and key in seen:

@@ -110,9 +110,6 @@ def _method(value: object) -> object:
     if isinstance(value, str) and value not in DRIFT_METHODS:
         message = f"unknown method {value!r}" + suggestion(value, list(DRIFT_METHODS))
         raise ValueError(message)
-    if isinstance(value, str) and not DRIFT_METHODS[value].produced:
-        message = f"method {value!r} is not computed yet; choose another"
-        raise ValueError(message)
     return value
 
 
@@ -171,8 +168,8 @@ class Drift(Settings):
         BeforeValidator(partial(_or_word, "auto", what="a list of methods")),
     ] = Field(
         default="auto",
-        description="`auto` (one method a column, by kind and row count) or a list; the first that "
-        "is defined for a column decides.",
+        description="`auto` (one method a column, by its kind alone) or a list: each is computed where it is "
+        "defined for the column's kind, the first of them decides.",
     )
     correction: Literal["bh", "bonferroni", "none"] = Field(
         default="bh", description="For testing many columns at once: Benjamini-Hochberg, Bonferroni or none."
@@ -186,6 +183,11 @@ class Drift(Settings):
         "number, or a mapping of method to number.",
     )
     minimum_rows: int = Field(default=100, ge=2, description="Rows below which a window gets no verdict.")
+    null: Literal["independent", "blocks"] = Field(
+        default="independent",
+        description="What chance alone may do: what it does to `independent` rows, or `blocks`: as much as the "
+        "baseline's own stretches of about the window's length differ, by the hour of day for example.",
+    )
 
 
 class Refresh(Settings):

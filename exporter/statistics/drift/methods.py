@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from exporter.catalog import DRIFT_METHODS, DriftMethod
 from exporter.results import Undefined
 from exporter.schema import Kind
+from exporter.statistics.drift.anderson_darling import anderson_darling
+from exporter.statistics.drift.cramer_von_mises import cramer_von_mises
 from exporter.statistics.drift.divergence import (
     chi_square,
     g_test,
@@ -26,7 +30,7 @@ from exporter.statistics.drift.divergence import (
 from exporter.statistics.drift.kolmogorov_smirnov import kolmogorov_smirnov
 from exporter.statistics.drift.missingness import missing_rows, missing_values
 from exporter.statistics.drift.nulls import DriftTest
-from exporter.statistics.drift.views import ColumnView, NumericView
+from exporter.statistics.drift.views import ColumnView, is_categorical, is_numeric
 from exporter.statistics.drift.wasserstein import wasserstein_distance
 
 Statistic = Callable[[Any, Any], DriftTest]
@@ -68,6 +72,8 @@ _FUNCTIONS: Mapping[str, Statistic] = {
     "js": jensen_shannon,
     "wasserstein": wasserstein_distance,
     "hellinger": hellinger,
+    "cvm": cramer_von_mises,
+    "anderson": anderson_darling,
     "chi2": chi_square,
     "g": g_test,
     "tv": total_variation,
@@ -83,11 +89,15 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 
 
+AUTOMATIC: Mapping[Kind, str] = MappingProxyType(
+    {Kind.NUMERIC: "ks", Kind.DATETIME: "ks", Kind.CATEGORICAL: "js", Kind.BOOLEAN: "js"}
+)
+"""The method that decides when none is configured, by the column's kind alone."""
+
+
 def automatic_method(kind: Kind) -> str | None:
     """The method that decides when none is configured; None for kinds that are not tested one by one."""
-    if kind in {Kind.NUMERIC, Kind.DATETIME}:
-        return "ks"
-    return "js" if kind in {Kind.CATEGORICAL, Kind.BOOLEAN} else None
+    return AUTOMATIC.get(kind)
 
 
 def drift_test(
@@ -127,7 +137,7 @@ def _obstacle(
     kind = current.grid.kind
     if not method.defined_for(kind):
         return Undefined("not_comparable", f"{method.name} is not defined for {kind.value} columns")
-    if hasattr(baseline, "cells") != hasattr(current, "cells") or not _same_cells(baseline, current):
+    if not _same_cells(baseline, current):
         return Undefined("not_comparable", "baseline and window are on different grids")
     counted = _all_rows if method.name == "missing" else _rows_with_values
     too_few = _too_few(counted(baseline), counted(current), minimum_rows)
@@ -155,14 +165,16 @@ def _too_few(baseline_rows: int, current_rows: int, minimum_rows: int) -> Undefi
     return None
 
 
-def _same_cells(baseline: Any, current: Any) -> bool:
+def _same_cells(baseline: ColumnView, current: ColumnView) -> bool:
+    """Whether both are counted alike; views of other kinds than counts must share their grid or equal it."""
     if baseline.grid is current.grid:
         return True
-    if hasattr(baseline, "cells"):
-        edges, others = baseline.grid.edges, current.grid.edges
-        return len(edges) == len(others) and bool((edges == others).all())
-    return bool(baseline.grid.categories == current.grid.categories)
+    if is_numeric(baseline) and is_numeric(current):
+        return np.array_equal(baseline.grid.edges, current.grid.edges)
+    if is_categorical(baseline) and is_categorical(current):
+        return baseline.grid.categories == current.grid.categories
+    return bool(baseline.grid == current.grid)
 
 
-def _varies(column: NumericView | Any) -> bool:
-    return bool(column.minimum < column.maximum and column.std > 0)
+def _varies(column: ColumnView) -> bool:
+    return is_numeric(column) and bool(column.minimum < column.maximum and column.std > 0)
