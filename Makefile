@@ -13,10 +13,10 @@ JOBS   ?= 2
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format bench docs coverage clean
+.PHONY: help demo test check lint format bench bench-calibration docs coverage clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## Watch a delay classifier over a year of flights (ARGS="--days 30" ...)
 	@$(BIN)/ml-exporter demo $(ARGS)
@@ -54,12 +54,15 @@ bench: $(VENV)/.bench ## Measure speed and memory, print the tables (BENCHMARKS=
 	  echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; \
 	done
 
+bench-calibration: $(VENV)/.bench ## Simulate false alarms and power beside Evidently, NannyML and whylogs
+	$(BIN)/python -m benchmarks.calibration $(ARGS)
+
 docs: $(VENV)/.dev ## Write the reference pages anew from the code
 	$(BIN)/python -m exporter.reference docs
 	$(BIN)/python tools/write_command_line.py
 
 clean: ## Remove the virtual environment and everything that was built
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.python:
