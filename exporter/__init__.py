@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from exporter.client import Client
+    from exporter.custommetrics import custom_metric
     from exporter.monitor import ModelMonitor
     from exporter.quality import DataQualityDashboard
 
-__all__ = ["Client", "DataQualityDashboard", "ModelMonitor"]
+__all__ = ["Client", "DataQualityDashboard", "ModelMonitor", "custom_metric"]
 
 _HOMES = {
     "Client": "exporter.client",
     "DataQualityDashboard": "exporter.quality",
     "ModelMonitor": "exporter.monitor",
+    "custom_metric": "exporter.custommetrics",
 }
 
 

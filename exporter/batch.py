@@ -245,17 +245,26 @@ def validate_batch(
 
 
 def _kept(table: pa.Table, schema: Schema) -> dict[str, pa.Array]:
-    """The columns of `schema.kept` that were pushed: numbers as float64, truths as they are, else text."""
+    """The columns of `schema.kept` that were pushed: numbers as float64, truths as they are, else text.
+
+    A declared numeric feature is read as numbers, whatever it came as.
+    """
     kept = {}
+    numbers = {column.name for column in schema.features or () if column.kind is Kind.NUMERIC}
     for name in schema.kept:
         if name not in table.column_names:
             continue
         values = columns.source(table, name)
+        if name in numbers:
+            kept[name] = pa.array(columns.numeric(values).values)
+            continue
         if isinstance(values, pa.ChunkedArray):
             values = values.combine_chunks()
         if isinstance(values, list):
             kept[name] = columns.texts(values)[0]
-        elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        elif pa.types.is_null(values.type):
+            kept[name] = values
+        elif pa.types.is_decimal(values.type) or pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
             kept[name] = values.cast(pa.float64(), safe=False)
         else:
             kept[name] = values if pa.types.is_boolean(values.type) else columns.texts(values)[0]
@@ -400,7 +409,8 @@ class _Reader:
         if self._absent:
             texts.append(f"Columns not in the batch, all their values are missing: {_names(self._absent)}.")
         known = schema.reserved | {column.name for column in declared}
-        undeclared = sorted(self.names - known - set(schema.segments) - set(schema.extra_columns))
+        carried = {*schema.segments, *schema.extra_columns, *schema.kept}
+        undeclared = sorted(self.names - known - carried)
         if undeclared:
             texts.append(f"Columns ignored because the model does not declare them: {_names(undeclared)}.")
         return texts

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
+from exporter.custommetrics import Measure, measured
 from exporter.profiles import (
     BinaryOutcome,
     DelayHistogram,
@@ -78,6 +79,7 @@ class Settings:
     drift_threshold: float = 0.05
     alert_threshold: float = 0.1
     metrics: Sequence[str] | None = None
+    custom: Sequence[Measure] = ()
     methods: Literal["auto"] | Sequence[str] = "auto"
     correction: Literal["bh", "bonferroni", "none"] = "bh"
     minimum_effect: Any = "auto"
@@ -197,6 +199,7 @@ def measure_performance(
         reference,
         threshold=settings.alert_threshold,
         rows=outcomes.labeled_rows,
+        drops={measure.name: measure.drop for measure in settings.custom},
     )
     missing: list[Missing] = []
     for name, metric in results.metrics.items():
@@ -222,9 +225,10 @@ def _sound_performance(
 ) -> dict[str, Estimate | Undefined]:
     """Metrics by name; one that fails is `error`, and the others are computed without it."""
     outcome = profile.outcome()
+    custom = measured(profile.outcomes.totals, settings.custom)
     together = _attempt(lambda: performance(outcome, metrics=settings.metrics), "performance")
     if together is not None:
-        return together
+        return together | custom
     names = metrics_of(outcome) if settings.metrics is None else settings.metrics
     results: dict[str, Estimate | Undefined] = {}
     for name in names:
@@ -232,7 +236,7 @@ def _sound_performance(
         results[name] = (
             Undefined("error", "the computation failed; see the log") if alone is None else alone[name]
         )
-    return results
+    return results | custom
 
 
 def measure_drift(

@@ -236,7 +236,11 @@ def baseline_ratio_samples(
             yield "ml_baseline_ratio", (model, version, column, grid, name), count / total
 
 
-def metric_info_samples() -> Iterator[Sample]:
-    """Unit and direction of every performance metric; once for the whole exporter."""
-    for metric in PERFORMANCE_METRICS.values():
-        yield "ml_metric_info", (metric.name, metric.unit, str(metric.higher_is_better).lower()), 1
+def metric_info_samples(custom: Iterable[tuple[str, str, bool]] = ()) -> Iterator[Sample]:
+    """Unit and direction of every performance metric; once for the whole exporter.
+
+    `custom` adds (name, unit, higher is better) of metrics outside the catalogue; models may share them.
+    """
+    known = [(metric.name, metric.unit, metric.higher_is_better) for metric in PERFORMANCE_METRICS.values()]
+    for name, unit, better in dict.fromkeys((*known, *custom)):
+        yield "ml_metric_info", (name, unit, str(better).lower()), 1

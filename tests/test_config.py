@@ -93,7 +93,7 @@ def test_example_of_the_contract_loads_as_it_stands(contract_file):
     assert settings.quality.validation_rules["distance"].checks() == {"min": 0, "max": 6000, "not_null": True}
     assert settings.quality.validation_rules["carrier"].checks() == {"allowed": ("AA", "UA")}
     assert settings.comparison.since == datetime(2026, 1, 1, tzinfo=UTC)
-    assert settings.custom_metrics == {"profit": "mypackage.metrics:profit"}
+    assert [(m.name, m.function) for m in settings.custom_metrics] == [("profit", "mypackage.metrics:profit")]
     assert settings.metric_names == ("accuracy", "precision", "recall", "f1", "roc_auc")
 
 

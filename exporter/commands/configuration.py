@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.config import Config, load_config
+from exporter.config import Config, CustomMetric, load_config
+from exporter.custommetrics import CustomMetrics, MetricError
 from exporter.errors import ConfigurationError
 from exporter.rules import RuleError, RuleSet
 from exporter.yamlfile import path_text
@@ -22,6 +23,18 @@ def read_configuration(path: Path) -> Config:
         except RuleError as error:
             where = path_text(("models", name, "quality"))
             problems += [(f"{where}.{below}", message) for below, message in error.problems]
+        try:
+            CustomMetrics.compile(model.custom_metrics)
+        except MetricError as error:
+            places = {_metric_name(metric): place for place, metric in enumerate(model.metrics or ())}
+            problems += [
+                (path_text(("models", name, "metrics", places[metric])), text)
+                for metric, text in error.problems
+            ]
     if problems:
         raise ConfigurationError("; ".join(f"{at}: {message}" for at, message in problems), problems)
     return config
+
+
+def _metric_name(metric: str | CustomMetric) -> str:
+    return metric.rpartition(":")[2] if isinstance(metric, str) else metric.name

@@ -5,6 +5,7 @@ Both report every problem at once, each with its path. `exporter.config.model` s
 
 from __future__ import annotations
 
+from exporter.config.custom import CustomMetric
 from exporter.config.model import (
     Baseline,
     Bins,
@@ -27,6 +28,7 @@ __all__ = [
     "Columns",
     "Comparison",
     "Config",
+    "CustomMetric",
     "Drift",
     "Feature",
     "ModelConfig",

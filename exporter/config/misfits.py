@@ -115,9 +115,10 @@ def _metric_misfits(model: ModelConfig) -> Iterator[Problem]:
         (("comparison", "metrics"), model.comparison.metrics),
     ):
         labels.clear()
-        for index, name in enumerate(metrics or ()):
+        for index, given in enumerate(metrics or ()):
+            name = given if isinstance(given, str) else given.name
             label = name.rpartition(":")[2]
-            metric = PERFORMANCE_METRICS.get(name)
+            metric = PERFORMANCE_METRICS.get(name) if isinstance(given, str) else None
             if label in labels or (metric is None and label in PERFORMANCE_METRICS):
                 yield (*place, index), f"there is another metric called {label}"
             labels.add(label)

@@ -122,6 +122,7 @@ def _check(value: object) -> object:
 
 ColumnName = Annotated[str, Field(min_length=1)]
 Metric = Annotated[str, BeforeValidator(_metric)]
+AnyMetric = Annotated[str | CustomMetric, BeforeValidator(_metric)]
 Method = Annotated[str, BeforeValidator(_method)]
 Check = Annotated[str, BeforeValidator(_check)]
 Ratio = Annotated[float, Field(ge=0, le=1)]
@@ -306,7 +307,7 @@ class ModelConfig(Settings):
         default=ScoreKind.PROBABILITY,
         description="`margin` gives ranking metrics only (no log loss, Brier, ECE).",
     )
-    metrics: tuple[Metric | CustomMetric, ...] | None = Field(
+    metrics: tuple[AnyMetric, ...] | None = Field(
         default=None,
         min_length=1,
         description="Names from the catalogue, `package.module:function`, or a mapping that defines a metric "
@@ -467,7 +468,9 @@ class ModelConfig(Settings):
     def custom_metrics(self) -> tuple[CustomMetric, ...]:
         """Metrics of the model's own, in the order of the file."""
         return tuple(
-            CustomMetric(name=metric.rpartition(":")[2], function=metric) if isinstance(metric, str) else metric
+            metric
+            if isinstance(metric, CustomMetric)
+            else CustomMetric(name=metric.rpartition(":")[2], function=metric)
             for metric in self.metrics or ()
             if isinstance(metric, CustomMetric) or metric not in PERFORMANCE_METRICS
         )

@@ -36,11 +36,20 @@ class Meters:
     outcomes: tuple[OutcomeMeter, ...] = ()
     whole_rows: tuple[RowMeter, ...] = ()
     whole_outcomes: tuple[OutcomeMeter, ...] = ()
+    prepare: tuple[Callable[[Outcomes], Outcomes], ...] = ()
+    """Run over all the labelled rows of a push, before these are split by time and segment: what costs more
+    by the call than by the row is computed here, and kept with the rows for a meter."""
 
     @property
     def of_whole(self) -> Meters:
         """All of them, as a segment's."""
         return Meters((*self.rows, *self.whole_rows), (*self.outcomes, *self.whole_outcomes))
+
+    def prepared(self, outcomes: Outcomes) -> Outcomes:
+        """Labelled rows with what `prepare` computes of them."""
+        for prepare in self.prepare:
+            outcomes = prepare(outcomes)
+        return outcomes
 
 
 NO_METERS = Meters()

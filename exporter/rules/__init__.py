@@ -5,7 +5,7 @@ it is checked against an allowlist when it is configured and evaluated in a work
 killed.
 """
 
-from exporter.rules.expression import Expression, parse
+from exporter.rules.expression import Expression, checked_tree, parse, render_values
 from exporter.rules.process import EvaluationError, OverrunError, RuleWorker
 from exporter.rules.ruleset import Judgement, RuleError, RuleOutcome, RuleSet
 
@@ -18,5 +18,7 @@ __all__ = [
     "RuleOutcome",
     "RuleSet",
     "RuleWorker",
+    "checked_tree",
     "parse",
+    "render_values",
 ]

@@ -95,6 +95,30 @@ def parse(text: str) -> Expression:
     return Expression(text, tuple(renderer.columns), sql)
 
 
+def checked_tree(text: str) -> exp.Expression:
+    """The tree of one expression of bounded size; what its nodes are is not looked at.
+
+    Raises
+    ------
+    ExpressionError
+    """
+    _check_tokens(text)
+    return _tree(text)
+
+
+def render_values(text: str, nodes: Sequence[exp.Expression]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """SQL templates of expressions that give one value a row, parts of the tree of `text`, and their columns.
+
+    Raises
+    ------
+    ExpressionError
+        A node is not allowed.
+    """
+    renderer = _Renderer(text)
+    templates = tuple(renderer.render(node) for node in nodes)
+    return templates, tuple(renderer.columns)
+
+
 def check_pattern(pattern: str) -> None:
     """Raise ExpressionError unless `pattern` is an RE2 regular expression of bounded length."""
     if len(pattern) > MAX_TEXT:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -102,6 +102,30 @@ class RuleWorker:
             return {name: EvaluationError("the rule worker is busy with other rules") for name in expressions}
         try:
             return self._evaluate(_stream(table), table.num_rows, expressions)
+        finally:
+            self._lock.release()
+
+    def values(self, table: Any, expressions: Sequence[str]) -> NDArray[np.float64]:
+        """Evaluate rendered expressions that give one number a row.
+
+        Returns
+        -------
+        float64 array (rows, expressions)
+            NaN where the result is NULL.
+
+        Raises
+        ------
+        EvaluationError
+        """
+        if not self._lock.acquire(timeout=self.wait_seconds):
+            raise EvaluationError("the rule worker is busy with other rules")
+        try:
+            self._start()
+            self._ask(b"T", _stream(table))
+            columns = ", ".join(
+                f"CAST(({sql}) AS DOUBLE) AS c{place}" for place, sql in enumerate(expressions)
+            )
+            return _numbers(self._ask(b"V", columns.encode()), table.num_rows, len(expressions))
         finally:
             self._lock.release()
 
@@ -247,3 +271,14 @@ def _masks(data: bytes, count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_
         raise EvaluationError(f"expected {count} results, got {len(passed)}")
     checked = np.asarray(passed.is_valid(), dtype=np.bool_)
     return np.asarray(passed.fill_null(False), dtype=np.bool_), checked
+
+
+def _numbers(data: bytes, rows: int, columns: int) -> NDArray[np.float64]:
+    try:
+        table = pa.ipc.open_stream(data).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise EvaluationError(f"the rule worker answered something else than a result: {error}") from None
+    if (table.num_rows, table.num_columns) != (rows, columns):
+        raise EvaluationError(f"expected {rows} rows of {columns} values, got another shape")
+    values = [np.asarray(column.to_numpy(), np.float64) for column in table.columns]
+    return np.column_stack(values) if values else np.zeros((rows, 0))

@@ -183,6 +183,11 @@ class RuleSet:
         }
         return checks | {_path(name): ("consistency", name) for name in self._expressions}
 
+    @property
+    def worker(self) -> RuleWorker:
+        """What evaluates the consistency rules."""
+        return self._worker
+
     def columns(self) -> frozenset[str]:
         """Names of all columns that the rules read."""
         read = {name for expression in self._expressions.values() for name in expression.columns}

@@ -5,12 +5,13 @@ of the package. On its standard input come frames ``kind (1 byte), length (8 byt
 payload``:
 
 - ``T`` an Arrow stream: the rows of the next evaluations;
-- ``E`` a rendered boolean expression over columns ``"k0"``, ``"k1"``, ... as they are named in the rows.
+- ``E`` a rendered boolean expression over columns ``"k0"``, ``"k1"``, ... as they are named in the rows;
+- ``V`` rendered expressions of numbers, as the list of a SELECT.
 
 Each frame is answered on what was standard output: ``R`` ready (or rows taken), ``B`` an Arrow stream
-with one boolean column, ``F`` a failure of this expression on these rows, ``M`` memory exhausted. It
-ends when its input ends, and by SIGALRM when an evaluation outlives its deadline while nobody is left to
-kill it.
+with one boolean column (or the columns of numbers), ``F`` a failure of this expression on these rows,
+``M`` memory exhausted. It ends when its input ends, and by SIGALRM when an evaluation outlives its
+deadline while nobody is left to kill it.
 """
 
 from __future__ import annotations
@@ -59,10 +60,14 @@ def _limit(memory_bytes: int) -> None:
             resource.setrlimit(limit, (value, value))
 
 
-def _evaluate(connection: Any, sql: str) -> bytes:
-    relation = connection.sql(f"SELECT ({sql}) AS passed FROM rows")  # noqa: S608  # rendered from a checked tree
+def _select(connection: Any, what: str) -> Any:
+    relation = connection.sql(f"SELECT {what} FROM rows")  # noqa: S608  # rendered from a checked tree
     read = getattr(relation, "to_arrow_table", None) or relation.fetch_arrow_table
-    passed = read()
+    return read()
+
+
+def _evaluate(connection: Any, sql: str) -> bytes:
+    passed = _select(connection, f"({sql}) AS passed")
     if passed.schema.field(0).type != pa.bool_():
         raise TypeError(f"the expression gives {passed.schema.field(0).type}, not true or false")
     return _stream(passed)
@@ -80,6 +85,8 @@ def _answer(connection: Any, kind: bytes, payload: bytes) -> tuple[bytes, bytes]
         if kind == b"T":
             connection.register("rows", pa.ipc.open_stream(payload).read_all())
             return b"R", b""
+        if kind == b"V":
+            return b"B", _stream(_select(connection, payload.decode()))
         return b"B", _evaluate(connection, payload.decode())
     except (MemoryError, duckdb.OutOfMemoryException, pa.ArrowMemoryError) as error:
         return b"M", _sentence(error)
@@ -100,6 +107,7 @@ def _rehearse(connection: Any) -> None:
     _answer(connection, b"E", b"regexp_matches(\"k0\", 'a', 'c') AND \"k1\" < TIMESTAMP '2020-01-01'")
     _answer(connection, b"E", b'CAST("k0" AS INTEGER) > 0')
     _answer(connection, b"E", b"nothing")
+    _answer(connection, b"V", b'CAST(coalesce("k0" = \'a\', false) AS DOUBLE) AS c0')
 
 
 def _read(source: BinaryIO, size: int) -> bytes | None:

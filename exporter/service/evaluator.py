@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from exporter.clock import Clock
+from exporter.custommetrics import with_failures
 from exporter.estimation import Estimator
 from exporter.evaluation import (
     Failed,
@@ -73,6 +74,7 @@ def settings_of(lane: Lane) -> Settings:
         drift_threshold=config.drift_threshold,
         alert_threshold=config.alert_threshold,
         metrics=config.metric_names,
+        custom=lane.custom.measures,
         methods=config.drift.methods,
         correction=config.drift.correction,
         minimum_effect=config.drift.minimum_effect,
@@ -103,7 +105,6 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
     with lane.lock:
         settings = settings_of(lane)
         plans = [_plan(lane, state, failed) for state in exported_versions(lane)]
-        custom_metrics = [("performance", name, "not_comparable") for name in lane.config.custom_metrics]
     evaluations = {}
     for plan in plans:
         for taken in _inputs(lane, plan, now):
@@ -117,7 +118,8 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
                 settings=settings,
                 failed=failed,
             )
-            made = replace(made, undefined=(*made.undefined, *custom_metrics, *gaps(lane, made)))
+            made = with_failures(made, lane.custom.failures(plan.version))
+            made = replace(made, undefined=(*made.undefined, *gaps(lane, made)))
             evaluations[made.version, made.window.name, made.segment] = made
     return evaluations
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
+from exporter.service.pairs import pair_deltas, pairs_among
 from exporter.service.payload import outcomes_of
 from exporter.service.profiling import outcome_deltas
+from exporter.service.rows import gather
 from exporter.store import Delta, PredictionIndex
 
 Hashes = NDArray[np.uint64]
@@ -136,20 +138,7 @@ def join_deltas(
                 sign=sign,
                 meters=meters_of(lane, version),
             )
+    if grid is not None:
+        pairs = pairs_among(lane, matches, joined.old, joined.new, joined.changed)
+        deltas += pair_deltas(lane, grid, pairs, payloads)
     return deltas, labeled
-
-
-def gather(
-    payloads: Mapping[int, pa.RecordBatch], chunk: NDArray[np.int64], row: NDArray[np.int64]
-) -> pa.Table:
-    """Rows of several chunks in the order asked for."""
-    ids = np.unique(chunk)
-    tables, order = [], []
-    for chunk_id in ids:
-        positions = np.flatnonzero(chunk == chunk_id)
-        tables.append(pa.Table.from_batches([payloads[int(chunk_id)].take(pa.array(row[positions]))]))
-        order.append(positions)
-    together = pa.concat_tables(tables, promote_options="default")
-    back = np.empty(chunk.size, dtype=np.int64)
-    back[np.concatenate(order)] = np.arange(chunk.size)
-    return together.take(pa.array(back)).combine_chunks()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporter.config import ModelConfig
+from exporter.custommetrics import CustomMetrics
 from exporter.estimation import Estimator
 from exporter.evaluation import Reference
 from exporter.profiles import BinIndex, Grid, Profile, decode
@@ -57,6 +58,7 @@ class Lane:
     """As configured, with the features of the grid once there is one."""
     rules: RuleSet
     index: PredictionIndex
+    custom: CustomMetrics = field(default_factory=CustomMetrics)
     generation: str = ""
     """Changes when data of the model are deleted, so that who pushed them knows."""
     lock: threading.RLock = field(default_factory=threading.RLock)

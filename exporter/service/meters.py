@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from exporter.service.lane import Lane
 
 
-def meters_of(lane: Lane, version: str) -> Meters:  # noqa: ARG001  # the same for all versions
+def meters_of(lane: Lane, version: str) -> Meters:
     """The meters of one version; the caller holds the lane's lock or its gate."""
-    return Meters(whole_outcomes=(error_sums,))
+    return Meters(
+        outcomes=(lane.custom.meter(version),),
+        whole_outcomes=(error_sums,),
+        prepare=(lane.custom.prepare(version),),
+    )

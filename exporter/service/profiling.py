@@ -107,6 +107,7 @@ def outcome_deltas(
 ) -> list[Delta]:
     """Profiles of labelled predictions; `sign=-1` takes them back."""
     deltas = []
+    outcomes = meters.prepared(outcomes)
 
     def profile(positions: NDArray[np.intp], measured: Meters) -> Profile:
         return profile_outcomes(grid, outcomes.take(positions), sign=sign, meters=measured.outcomes)

@@ -49,6 +49,16 @@ class Publisher:
     def snapshot(self) -> Snapshot:
         return self._snapshot
 
+    def announce(self) -> None:
+        """Expose unit and direction of all metrics, once the models are there."""
+        custom = [
+            (measure.name, measure.unit, measure.higher_is_better)
+            for lane in self._lanes.values()
+            for measure in lane.custom.measures
+        ]
+        with self._rendering:
+            self._exposition.update(CATALOGUE, metric_info_samples(custom))
+
     def update(self, lane: Lane) -> None:
         """Render what a model exposes from now on, and publish it."""
         self._render(lane)

@@ -119,7 +119,7 @@ def status(
             "evaluated": lane.evaluated_at or None,
             "notes": notes(lane),
             "roc_auc_error_bound": roc_auc_error_bound(lane),
-            "failures": {version: dict(failed) for version, failed in lane.failures.items() if failed},
+            "failures": _failures(lane),
             "undefined": [
                 {
                     "version": evaluation.version,
@@ -133,6 +133,15 @@ def status(
                 for measure, subject, reason in evaluation.undefined
             ],
         }
+
+
+def _failures(lane: Lane) -> dict[str, dict[str, str]]:
+    """Why rules and custom metrics failed on the newest rows of each version, by path or `metrics.name`."""
+    failures = {version: dict(lane.failures.get(version, {})) for version in {*lane.failures, *lane.versions}}
+    for version, failed in failures.items():
+        for name, error in lane.custom.failures(version).items():
+            failed[f"metrics.{name}"] = error.message
+    return {version: failed for version, failed in sorted(failures.items()) if failed}
 
 
 def evaluations(

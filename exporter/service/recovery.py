@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from exporter.config import ModelConfig
+from exporter.custommetrics import CustomMetrics
 from exporter.profiles import Grid, row_counts
 from exporter.rules import RuleSet
 from exporter.service.baselines import read_raw
@@ -18,9 +19,16 @@ log = logging.getLogger(__name__)
 def recover(name: str, config: ModelConfig, store: Store, rules: RuleSet) -> Lane:
     """The lane of a model as it was when the store last committed; an empty one for a new model."""
     stored = store.load(name)
-    schema = config.schema(name)
+    custom = CustomMetrics.compile(config.custom_metrics, worker=rules.worker)
+    schema = custom.extend(config.schema(name))
     lane = Lane(
-        name=name, config=config, configured_schema=schema, schema=schema, rules=rules, index=stored.index
+        name=name,
+        config=config,
+        configured_schema=schema,
+        schema=schema,
+        rules=rules,
+        index=stored.index,
+        custom=custom,
     )
     lane.generation = stored.generation
     lane.counters.update(stored.counters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -21,6 +21,8 @@ from exporter.service.answers import Answer, Request
 from exporter.service.baselines import BaselineService
 from exporter.service.batches import BatchIngestion
 from exporter.service.evaluator import Evaluator
+from exporter.service.history import HistoryRecorder
+from exporter.service.history_queries import Question, history, open_history
 from exporter.service.housekeeping import Housekeeping
 from exporter.service.labels import LabelIngestion
 from exporter.service.lane import Lane
@@ -60,6 +62,7 @@ class Service:
         self._profiles = ProfileIngestion(store, self._clock)
         self._baselines = BaselineService(store, self._clock)
         self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
+        self._history = HistoryRecorder(store.history)
         self._evaluator = Evaluator(
             self._lanes, self._clock, self.telemetry, self._evaluation_done, self._evaluation_failed
         )
@@ -93,6 +96,7 @@ class Service:
                 worker=self._rule_worker,
             )
             self._lanes[name] = recover(name, config, self._store, rules)
+        self._publisher.announce()
         for lane in self._lanes.values():
             self._make_provisional(lane)
             self._evaluator.evaluate_now(lane, self._clock.time())
@@ -292,6 +296,18 @@ class Service:
             raise UnusableBatchError("say which column: ?column=NAME", code="missing_parameter")
         return queries.distributions(lane, column, window, version)
 
+    def history(self, model: str, question: Question) -> dict[str, Any]:
+        """One page of what earlier evaluations said."""
+        lane = self._lane(model)
+        self._history.settle(model)
+        return history(lane, self._store.history, question)
+
+    def history_openmetrics(self, model: str, question: Question, *, step: float = 0.0) -> Iterator[bytes]:
+        """The text of what scrapes would have seen, in pieces; names are checked before the first one."""
+        lane = self._lane(model)
+        self._history.settle(model)
+        return open_history(lane, self._store.history, question, step=step)
+
     def grid(self, model: str) -> Mapping[str, Any]:
         return queries.grid(self._lane(model))
 
@@ -370,6 +386,7 @@ class Service:
             else:
                 future.add_done_callback(lambda done: self._note_kept(lane, done))
         self._publisher.update(lane)
+        self._history.record(lane)
 
     @staticmethod
     def _note_kept(lane: Lane, done: Future[None]) -> None:

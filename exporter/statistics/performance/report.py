@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from exporter.catalog import PERFORMANCE_METRICS
@@ -89,16 +89,26 @@ def drop(metric: str, current: float, baseline: float) -> float | None:
     return (current - baseline) / baseline if baseline > 0 else 0.0
 
 
+Drop = Callable[[float, float], "float | None"]
+"""(current, baseline) -> worsening, positive = worse; None where it has no meaning."""
+
+
+def _drop(name: str, current: float, baseline: float, drops: Mapping[str, Drop]) -> float | None:
+    return drops[name](current, baseline) if name in drops else drop(name, current, baseline)
+
+
 def compared(
     current: Mapping[str, Estimate | Undefined],
     baseline: Mapping[str, Estimate | Undefined] | None,
     *,
     threshold: float | None,
     rows: int,
+    drops: Mapping[str, Drop] | None = None,
 ) -> PerformanceResults:
     """Metrics of the window beside those of the baseline.
 
     `threshold` is the drop from which on a metric counts as degraded; None for never. It must be exceeded.
+    `drops` says how the worsening of metrics outside the catalogue is measured.
     """
     results = {}
     for name, estimate in current.items():
@@ -109,7 +119,7 @@ def compared(
                 None, baseline=reference, reason=estimate.reason, detail=estimate.detail
             )
             continue
-        fall = None if reference is None else drop(name, estimate.value, reference)
+        fall = None if reference is None else _drop(name, estimate.value, reference, drops or {})
         results[name] = MetricResult(
             estimate.value,
             estimate.lower,
