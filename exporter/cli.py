@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from exporter.commands.backfill import backfill
 from exporter.commands.baseline import baseline
 from exporter.commands.check_config import check_config
 from exporter.commands.demo import demo
@@ -30,7 +31,7 @@ def command() -> None:
     """Performance, drift and data quality of machine-learning models as Prometheus metrics."""
 
 
-for _each in (serve, push, baseline, check_config, demo):
+for _each in (serve, push, baseline, backfill, check_config, demo):
     command.add_command(_each)
 
 

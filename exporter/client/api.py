@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +15,7 @@ import orjson
 import pyarrow as pa
 import requests
 
-from exporter.client.answers import PushReport, RefusedError, json_object
+from exporter.client.answers import PushReport, RefusedError, UnreachableError, json_object
 from exporter.client.encoding import (
     ARROW_TYPE,
     BASELINE_TYPE,
@@ -28,6 +29,8 @@ from exporter.client.encoding import (
 from exporter.client.transport import Transport
 
 KEY_REUSED = "idempotency_key_reused"
+_POINTS = 10_000
+_PIECE_BYTES = 1 << 16
 
 
 class Client:
@@ -272,6 +275,56 @@ class Client:
     def distributions(self, model: str, column: str, **view: str) -> Mapping[str, Any]:
         return self._get(f"{model_path(model)}/distributions", {"column": column, **view})
 
+    def history(
+        self,
+        model: str,
+        measure: str = "performance",
+        *,
+        start: float | str | datetime | None = None,
+        end: float | str | datetime | None = None,
+        **filters: str,
+    ) -> list[Mapping[str, Any]]:
+        """Return what earlier evaluations said, all points by time.
+
+        Parameters
+        ----------
+        measure : str
+            `performance`, `performance_estimate`, `class_performance`, `drift`, `multivariate`, `quality`,
+            `window`, or a windowed family by its name.
+        start, end : times, optional
+            Windows that end between the two.
+        filters : str
+            `metric`, `column`, `method`, `window`, `version`, `segment`.
+        """
+        query = {"measure": measure, "limit": str(_POINTS), **_span(start, end), **filters}
+        points: list[Mapping[str, Any]] = []
+        while True:
+            page = self._get(f"{model_path(model)}/history", query)
+            points += page.get("points", [])
+            if not page.get("next"):
+                return points
+            query["next"] = str(page["next"])
+
+    def history_openmetrics(
+        self,
+        model: str,
+        *,
+        start: float | str | datetime | None = None,
+        end: float | str | datetime | None = None,
+        **filters: str,
+    ) -> Iterator[bytes]:
+        """Yield the history as OpenMetrics with timestamps, piece by piece.
+
+        `window`, `version` and `segment` choose a part of it; `step` repeats values.
+        """
+        path = f"{model_path(model)}/history/openmetrics"
+        query = {**_span(start, end), **filters}
+        with closing(self._transport.request("GET", path, query=query, stream=True)) as response:
+            try:
+                yield from response.iter_content(_PIECE_BYTES)
+            except requests.RequestException as error:
+                raise UnreachableError(f"the answer of {response.url} broke off: {error}") from error
+
     def grid(self, model: str) -> Mapping[str, Any]:
         """Return what a remote profiler needs."""
         return self._get(f"{model_path(model)}/grid")
@@ -298,6 +351,11 @@ def model_path(model: str) -> str:
 
 def _baseline_path(model: str, baseline: str) -> str:
     return f"{model_path(model)}/baselines/{quote(str(baseline), safe='')}"
+
+
+def _span(start: float | str | datetime | None, end: float | str | datetime | None) -> dict[str, str]:
+    given = {"from": start, "to": end}
+    return {name: str(_moment(moment)) for name, moment in given.items() if moment is not None}
 
 
 def _moment(moment: float | str | datetime) -> float | str:

@@ -85,7 +85,9 @@ class Transport:
         body: bytes | None = None,
         content_type: str | None = None,
         key: str | None = None,
+        stream: bool = False,
     ) -> requests.Response:
+        """The answer; with `stream` its body is still to be read."""
         headers = {"Accept": JSON_TYPE, "User-Agent": "ml-exporter-client"}
         if key is not None:
             headers["Idempotency-Key"] = key
@@ -97,7 +99,7 @@ class Transport:
         give_up = time.monotonic() + self._deadline
         attempt = 0
         while True:
-            answer = self._attempt(method, path, query, body, headers)
+            answer = self._attempt(method, path, query, body, headers, stream=stream)
             if isinstance(answer, requests.Response):
                 if answer.ok and not answer.is_redirect:
                     return answer
@@ -121,6 +123,8 @@ class Transport:
         query: Mapping[str, str] | None,
         body: bytes | None,
         headers: Mapping[str, str],
+        *,
+        stream: bool,
     ) -> requests.Response | UnreachableError:
         """Send it once; an error that a repetition may cure is returned."""
         try:
@@ -134,6 +138,7 @@ class Transport:
                 timeout=self._timeout,
                 verify=self._verify,
                 allow_redirects=False,
+                stream=stream,
             )
         except requests.exceptions.SSLError as error:
             raise UnreachableError(f"no secure connection to {self.url}: {error}") from error

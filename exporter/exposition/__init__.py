@@ -8,9 +8,17 @@ from __future__ import annotations
 from exporter.exposition.labels import MAX_LABEL_CHARACTERS, escape, label_text, presentable
 from exporter.exposition.negotiation import OPENMETRICS_TYPE, TEXT_TYPE, Form, negotiate
 from exporter.exposition.rendering import Chunk, Piece, Renderer, Sample
-from exporter.exposition.snapshot import Assembler, Exposition, Snapshot, own_chunk
+from exporter.exposition.snapshot import (
+    END_OF_OPENMETRICS,
+    Assembler,
+    Exposition,
+    Snapshot,
+    openmetrics_header,
+    own_chunk,
+)
 
 __all__ = [
+    "END_OF_OPENMETRICS",
     "MAX_LABEL_CHARACTERS",
     "OPENMETRICS_TYPE",
     "TEXT_TYPE",
@@ -25,6 +33,7 @@ __all__ = [
     "escape",
     "label_text",
     "negotiate",
+    "openmetrics_header",
     "own_chunk",
     "presentable",
 ]

@@ -17,7 +17,7 @@ from exporter.exposition.rendering import Chunk, Piece, Renderer, Sample, deflat
 
 _GZIP_BEGIN = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"  # deflate, no time, fastest, unknown system
 _LAST_BLOCK = b"\x03\x00"  # an empty final deflate block
-_END = b"# EOF\n"
+END_OF_OPENMETRICS = b"# EOF\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,19 @@ class _Header:
     openmetrics_deflated: bytes
 
 
-def _header(family: Family) -> _Header:
-    text_help = family.help.replace("\\", r"\\").replace("\n", r"\n")
-    openmetrics_help = text_help.replace('"', r"\"")
-    text = f"# HELP {family.name} {text_help}\n# TYPE {family.name} {family.type}\n".encode()
-    lines = [f"# HELP {family.base} {openmetrics_help}", f"# TYPE {family.base} {family.type}"]
+def openmetrics_header(family: Family) -> bytes:
+    """The lines before a family's samples in OpenMetrics."""
+    text = family.help.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+    lines = [f"# HELP {family.base} {text}", f"# TYPE {family.base} {family.type}"]
     if family.unit:
         lines.append(f"# UNIT {family.base} {family.unit}")
-    openmetrics = ("\n".join(lines) + "\n").encode()
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _header(family: Family) -> _Header:
+    text_help = family.help.replace("\\", r"\\").replace("\n", r"\n")
+    text = f"# HELP {family.name} {text_help}\n# TYPE {family.name} {family.type}\n".encode()
+    openmetrics = openmetrics_header(family)
     return _Header(text, openmetrics, deflate(text), deflate(openmetrics))
 
 
@@ -64,7 +69,7 @@ class Assembler:
 
     def __init__(self) -> None:
         self._headers = {name: _header(family) for name, family in FAMILIES.items()}
-        self._end = deflate(_END)
+        self._end = deflate(END_OF_OPENMETRICS)
 
     def assemble(self, chunks: Iterable[Chunk], *, made_at: float) -> Snapshot:
         """Only bytes are copied here: nothing is formatted or compressed."""
@@ -85,7 +90,7 @@ class Assembler:
             openmetrics += [header.openmetrics, *lines]
             text_blocks += [header.text_deflated, *blocks]
             openmetrics_blocks += [header.openmetrics_deflated, *blocks]
-        openmetrics.append(_END)
+        openmetrics.append(END_OF_OPENMETRICS)
         openmetrics_blocks.append(self._end)
         whole_text, whole_openmetrics = b"".join(text), b"".join(openmetrics)
         return Snapshot(

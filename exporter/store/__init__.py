@@ -1,5 +1,6 @@
 """What outlives the process: one SQLite file, group commit, the index of predictions that wait for labels."""
 
+from exporter.store.history import BEFORE_ALL, HistoryKey, HistoryRecord, HistoryStore, Name
 from exporter.store.predictions import Matches, PredictionIndex
 from exporter.store.records import (
     NOT_JOINED,
@@ -14,11 +15,16 @@ from exporter.store.records import (
 from exporter.store.store import Store
 
 __all__ = [
+    "BEFORE_ALL",
     "NOT_JOINED",
     "Commit",
     "Delta",
+    "HistoryKey",
+    "HistoryRecord",
+    "HistoryStore",
     "LabelChunk",
     "Matches",
+    "Name",
     "PredictionChunk",
     "PredictionIndex",
     "Store",

@@ -94,13 +94,17 @@ class Journal:
 
     def run(self, function: Callable[[sqlite3.Connection], T], *, atomic: bool = True) -> T:
         """Run a function on the writer thread, when `atomic` in one transaction; blocks until done."""
+        result: T = self.post(function, atomic=atomic).result()
+        return result
+
+    def post(self, function: Callable[[sqlite3.Connection], T], *, atomic: bool = True) -> Future[T]:
+        """Queue a function for the writer thread; the future gets what it returns once that is on disk."""
         task = _Task(function, atomic)
         with self._changed:
             self._open()
             self._queue.append(task)
             self._changed.notify()
-        result: T = task.future.result()
-        return result
+        return task.future
 
     def close(self) -> None:
         """Write what is queued, then stop."""

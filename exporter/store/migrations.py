@@ -80,6 +80,34 @@ CREATE TABLE baseline_buckets (
     model INTEGER NOT NULL, baseline TEXT NOT NULL, bucket INTEGER NOT NULL, profile BLOB NOT NULL,
     PRIMARY KEY (model, baseline, bucket)
 );
+
+CREATE TABLE carried (
+    model INTEGER NOT NULL, version TEXT NOT NULL, start INTEGER NOT NULL, grid TEXT NOT NULL,
+    profile BLOB NOT NULL, PRIMARY KEY (model, version, start, grid)
+);
+
+CREATE TABLE history_names (
+    id INTEGER PRIMARY KEY, model INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE (model, name)
+);
+
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY, model INTEGER NOT NULL, version TEXT NOT NULL, segment TEXT NOT NULL,
+    window_name TEXT NOT NULL, part TEXT NOT NULL, ended INTEGER NOT NULL, started INTEGER NOT NULL,
+    made REAL NOT NULL, baseline TEXT, data BLOB NOT NULL,
+    UNIQUE (model, version, segment, window_name, part, ended)
+);
+CREATE INDEX history_by_end ON history (model, ended, version, segment, window_name, part);
+
+CREATE TABLE history_marks (
+    model INTEGER NOT NULL, version TEXT NOT NULL, bucket INTEGER NOT NULL, kind INTEGER NOT NULL,
+    stamp INTEGER NOT NULL, PRIMARY KEY (model, version, bucket)
+) WITHOUT ROWID;
+
+CREATE TABLE past_deltas (
+    id INTEGER PRIMARY KEY, model INTEGER NOT NULL, version TEXT NOT NULL, segment TEXT NOT NULL,
+    bucket INTEGER NOT NULL, grid TEXT NOT NULL, arrival REAL NOT NULL, profile BLOB NOT NULL
+);
+CREATE INDEX past_deltas_by_bucket ON past_deltas (model, version, segment, bucket);
 """
 
 MIGRATIONS = (Migration("models, profiles, predictions and labels", _FIRST),)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from exporter.errors import NotFoundError
 from exporter.store import upkeep
+from exporter.store.carrying import CarriedSpan, carry_deltas, drop_carried
 from exporter.store.database import Database, translated
+from exporter.store.history import HistoryStore
 from exporter.store.journal import QUEUED_COMMITS, Journal
 from exporter.store.payloads import CACHE_BYTES, PayloadCache, decode_payload
 from exporter.store.reading import read_answer, read_model
@@ -18,7 +20,7 @@ from exporter.store.records import Commit
 from exporter.store.writing import deactivate, encode_commit, insert_baseline, insert_grid, model_row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -47,6 +49,7 @@ class Store:
         self._reading = threading.Lock()
         self._payloads = PayloadCache(cache_bytes)
         self._journal = Journal(database, queued_commits=queued_commits)
+        self.history = HistoryStore(database, self._journal)
 
     @classmethod
     def open(
@@ -61,6 +64,7 @@ class Store:
         self._journal.close()
         with self._reading:
             self._reader.close()
+        self.history.close()
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -245,6 +249,7 @@ class Store:
         before_day: int | None = None,
         labels_before: float | None = None,
         answers_before: float | None = None,
+        carry: Sequence[CarriedSpan] | None = None,
     ) -> None:
         """Drop what is no longer needed, in small transactions.
 
@@ -262,9 +267,15 @@ class Store:
             held for the label horizon and its prediction then waits for as long: leave twice the horizon.
         answers_before : float, optional
             Answers to idempotency keys that were given earlier (unix seconds) go.
+        carry : sequence of (start, end), optional
+            Of the delta rows of the version's whole that go, those of buckets in one of these spans are added
+            to what is carried of it; what is carried of other starts goes.
         """
         row, _ = self._identity(model)
-        if before_bucket is not None:
+        if before_bucket is not None and version is not None and carry is not None:
+            self._repeat(lambda connection: carry_deltas(connection, row, before_bucket, version, carry))
+            self.run(lambda connection: drop_carried(connection, row, version, carry))
+        elif before_bucket is not None:
             self._repeat(lambda connection: upkeep.drop_deltas(connection, row, before_bucket, version))
         if before_day is not None:
             self._repeat(lambda connection: upkeep.drop_predictions(connection, row, before_day, version))

@@ -133,7 +133,8 @@ def drop_deltas(
 
 
 def drop_grid(connection: sqlite3.Connection, model: int, grid: str) -> int:
-    """Delete some delta rows that were made on a grid; how many."""
+    """Delete some delta rows that were made on a grid, and all that is carried on it; how many rows."""
+    connection.execute("DELETE FROM carried WHERE model = ? AND grid = ?", (model, grid))
     return connection.execute(
         "DELETE FROM deltas WHERE id IN (SELECT id FROM deltas WHERE model = ? AND grid = ? LIMIT ?)",
         (model, grid, ROWS_AT_ONCE),
@@ -188,7 +189,13 @@ def drop_answers(connection: sqlite3.Connection, model: int, before: float) -> i
 
 _TABLES = (
     "grids", "deltas", "counters", "bins", "state", "answers", "predictions", "payloads", "labels",
-    "raw_rows", "baselines", "baseline_buckets",
+    "raw_rows", "baselines", "baseline_buckets", "history", "history_names", "history_marks", "past_deltas",
+    "carried",
+)  # fmt: skip
+
+_VERSIONED = (
+    "deltas", "counters", "bins", "state", "answers", "predictions", "raw_rows", "baselines", "history",
+    "history_marks", "past_deltas", "carried",
 )  # fmt: skip
 
 
@@ -212,7 +219,7 @@ def delete_version(connection: sqlite3.Connection, model: int, version: str) -> 
         " (SELECT id FROM baselines WHERE model = ?1 AND version = ?2)",
         scope,
     )
-    for table in ("deltas", "counters", "bins", "state", "answers", "predictions", "raw_rows", "baselines"):
+    for table in _VERSIONED:
         connection.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", scope)  # noqa: S608  # our own names
     _renew(connection, model)
 

@@ -8,8 +8,10 @@ from flask import Response
 
 from exporter.baseline import BASELINE_TYPE
 from exporter.errors import BadRequestError
+from exporter.exposition import OPENMETRICS_TYPE
 from exporter.web.answers import json_response
 from exporter.web.auth import Caller
+from exporter.web.history import history_question, parse_seconds
 from exporter.web.protocol import ServiceProtocol
 
 
@@ -47,6 +49,14 @@ class Api:
                 "expected the query parameter column, but it is missing", code="bad_parameter"
             )
         return _answered(self._service.distributions(model, column, **view))
+
+    def history(self, model: str, **asked: str | None) -> Response:
+        return _answered(self._service.history(model, history_question(asked)))
+
+    def export_history(self, model: str, step: str | None, **asked: str | None) -> Response:
+        every = 0.0 if step is None else parse_seconds(step, "the query parameter step")
+        pieces = self._service.history_openmetrics(model, history_question(asked), step=every)
+        return Response(pieces, content_type=OPENMETRICS_TYPE)
 
     def list_baselines(self, model: str) -> Response:
         return _answered(self._service.list_baselines(model))

@@ -140,6 +140,32 @@ _PART = {
     "version": _VIEW["version"],
     "segment": Parameter("string", "Segment as `column=value`; everything when left out."),
 }
+_SPAN = {
+    "from": Parameter("string", "Windows that end at this time or later; RFC 3339 or Unix seconds."),
+    "to": Parameter("string", "Windows that end at this time or earlier."),
+    "window": _PART["window"],
+    "version": _PART["version"],
+}
+_HISTORY = {
+    "measure": Parameter(
+        "string",
+        "`performance`, `performance_estimate`, `class_performance`, `drift`, `multivariate`, `quality`, "
+        "`window`, or a windowed family of `/metrics` by its name.",
+        "performance",
+    ),
+    "metric": Parameter("string", "Only this metric."),
+    "column": Parameter("string", "Only this column."),
+    "method": Parameter("string", "Only this drift method."),
+    **_SPAN,
+    "segment": Parameter("string", "Segment as `column=value`; the whole when left out."),
+    "limit": Parameter("string", "Most points in one answer, up to 10000.", "1000"),
+    "next": Parameter("string", "`next` of the answer before: where this one goes on."),
+}
+_OPENMETRICS = {
+    **_SPAN,
+    "segment": Parameter("string", "Segment as `column=value`; the whole and all segments when left out."),
+    "step": Parameter("string", "Repeat each value every so often until the next one, for example `4m`."),
+}
 _ACTIVATE = Parameter("boolean", "Compare with the new baseline at once.", default=True)
 _REGRID = Parameter(
     "boolean", "Move the model to the new baseline's grid; its windows start anew.", default=False
@@ -249,6 +275,18 @@ OPERATIONS: tuple[Operation, ...] = (
             "window": _VIEW["window"],
             "version": _VIEW["version"],
         },
+    ),
+    Operation(
+        "history", "GET", f"{_MODEL}/history", Scope.READ, "What earlier evaluations said, by time.", _HISTORY
+    ),
+    Operation(
+        "export_history",
+        "GET",
+        f"{_MODEL}/history/openmetrics",
+        Scope.READ,
+        "The history as OpenMetrics with timestamps, for `promtool tsdb create-blocks-from openmetrics`.",
+        _OPENMETRICS,
+        produces=METRICS_TYPES[1:],
     ),
     Operation(
         "delete_data",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from exporter.schema import Schema
+from exporter.service.history_queries import Question
 
 
 class AnswerProtocol(Protocol):
@@ -89,6 +90,10 @@ class ServiceProtocol(Protocol):
     def distributions(
         self, model: str, column: str | None = None, window: str | None = None, version: str | None = None
     ) -> Any: ...
+    def history(self, model: str, question: Question) -> Mapping[str, Any]: ...
+    def history_openmetrics(
+        self, model: str, question: Question, *, step: float = 0.0
+    ) -> Iterator[bytes]: ...
     def grid(self, model: str) -> Mapping[str, Any]: ...
     def delete_data(self, model: str) -> Any: ...
     def delete_version(self, model: str, version: str) -> Any: ...
