@@ -20,16 +20,18 @@ from exporter.profiles.grid import (
     ScoreGrid,
     logit_edges,
 )
+from exporter.profiles.multivariate import EmbeddingGrid, fit_embedding, fit_multivariate, squared_norms
 from exporter.profiles.numeric import DEVIATION_LIMIT, Kernel, interleaved
 from exporter.profiles.profiling import score_columns
 from exporter.schema import Kind, Role, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from exporter.batch import Batch, Outcomes
+    from exporter.profiles.multivariate import MultivariateGrid
     from exporter.schema import Schema
 
 MOST_CATEGORIES = 1_001
@@ -42,7 +44,12 @@ OTHER_CLASS = "other"
 
 
 def build_grid(
-    batch: Batch, *, max_edges: int = 1001, category_cap: int = NOVEL_CAP, class_cap: int = 20
+    batch: Batch,
+    *,
+    max_edges: int = 1001,
+    category_cap: int = NOVEL_CAP,
+    class_cap: int = 20,
+    multivariate: bool = True,
 ) -> Grid:
     """Freeze the grid of a model from the rows of its first baseline.
 
@@ -57,6 +64,8 @@ def build_grid(
         Names of new categories that a profile keeps for each column.
     class_cap : int
         Multiclass: classes that are counted one by one.
+    multivariate : bool
+        Whether to fix how rows are seen together, and the vectors of embeddings.
 
     Raises
     ------
@@ -88,7 +97,26 @@ def build_grid(
         target_center=center,
         target_scale=scale,
         novel_cap=category_cap,
+        multivariate=_together(columns, batch) if multivariate else None,
+        embeddings=dict(_embeddings(columns, batch)) if multivariate else {},
     )
+
+
+def _together(columns: Mapping[str, ColumnGrid], batch: Batch) -> MultivariateGrid | None:
+    """How rows are seen together: the features that are numbers, and those that are categories."""
+    features = {name: column for name, column in columns.items() if column.role is Role.FEATURE}
+    numeric = [name for name, column in features.items() if isinstance(column, NumericGrid)]
+    categorical = {
+        name: column.categories for name, column in features.items() if isinstance(column, CategoricalGrid)
+    }
+    return fit_multivariate(numeric, categorical, batch.features, batch.rows)
+
+
+def _embeddings(columns: Mapping[str, ColumnGrid], batch: Batch) -> Iterator[tuple[str, EmbeddingGrid]]:
+    for name, column in columns.items():
+        vectors: Any = batch.features.get(name) if column.kind is Kind.EMBEDDING else None
+        if vectors is not None and vectors.ndim == 2 and (grid := fit_embedding(vectors)) is not None:
+            yield name, grid
 
 
 def _column(name: str, kind: Kind, role: Role, values: Any, max_edges: int) -> ColumnGrid:
@@ -97,7 +125,7 @@ def _column(name: str, kind: Kind, role: Role, values: Any, max_edges: int) -> C
     if values is None:
         values = np.empty(0)
     elif values.ndim == 2:
-        values = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+        values = np.sqrt(squared_norms(values))
     return numeric_grid(name, kind, role, values, max_edges)
 
 

@@ -12,6 +12,7 @@ import orjson
 
 from exporter.profiles.coarse import CoarseBins, category_bins, numeric_bins
 from exporter.profiles.layout import Layout
+from exporter.profiles.multivariate.grid import EmbeddingGrid, MultivariateGrid
 from exporter.profiles.numeric import SmallKernel
 from exporter.schema import Kind, Role, ScoreKind, Task
 
@@ -245,6 +246,10 @@ class Grid:
         Regression: mean and standard deviation of the baseline's labels (predictions where it had none).
     novel_cap : int
         Names of new categories that a profile keeps for each column.
+    multivariate : MultivariateGrid or None
+        How rows are seen together; None where nothing is measured of that.
+    embeddings : Mapping[str, EmbeddingGrid]
+        How vectors are counted; an embedding column that is not there is counted by its norm only.
     """
 
     schema: Schema
@@ -254,6 +259,8 @@ class Grid:
     target_center: float = 0.0
     target_scale: float = 1.0
     novel_cap: int = NOVEL_CAP
+    multivariate: MultivariateGrid | None = None
+    embeddings: Mapping[str, EmbeddingGrid] = field(default_factory=dict)
     id: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -299,7 +306,7 @@ class Grid:
     def _content(self) -> dict[str, Any]:
         """What the id is the hash of: all that decides where a row is counted."""
         schema = self.schema
-        return {
+        return self.together_to_dict() | {
             "version": GRID_VERSION,
             "task": schema.task.value,
             "prediction": schema.prediction,
@@ -311,7 +318,16 @@ class Grid:
             "classes": self.classes,
             "target": (self.target_center, self.target_scale),
             "novel_cap": self.novel_cap,
-        }
+        } | ({"ranking_k": schema.ranking_k} if schema.task is Task.RANKING else {})
+
+    def together_to_dict(self) -> dict[str, Any]:
+        """What is fixed over several columns and elements, as JSON values; only what there is."""
+        document: dict[str, Any] = {}
+        if self.multivariate is not None:
+            document["multivariate"] = self.multivariate.to_dict()
+        if self.embeddings:
+            document["embeddings"] = {name: grid.to_dict() for name, grid in self.embeddings.items()}
+        return document
 
     def to_dict(self) -> dict[str, Any]:
         """What a remote profiler needs, as JSON values."""

@@ -18,6 +18,7 @@ from exporter.profiles.grid import (
     NumericGrid,
     ScoreGrid,
 )
+from exporter.profiles.multivariate.grid import EmbeddingGrid, MultivariateGrid
 from exporter.schema import Column, Kind, Role, Schema, ScoreKind, Task
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def grid_to_dict(grid: Grid) -> dict[str, Any]:
         "target_center": grid.target_center,
         "target_scale": grid.target_scale,
         "novel_cap": grid.novel_cap,
+        **grid.together_to_dict(),
     }
 
 
@@ -57,6 +59,7 @@ def grid_from_dict(document: Mapping[str, Any]) -> Grid:
         if document["version"] != GRID_VERSION:
             raise UnreadableError(f"expected a grid of version {GRID_VERSION}, got {document['version']!r}")
         score = document["score"]
+        together = document.get("multivariate")
         grid = Grid(
             schema=_schema_from_dict(document["schema"]),
             columns={column["name"]: _column_from_dict(column) for column in document["columns"]},
@@ -65,6 +68,11 @@ def grid_from_dict(document: Mapping[str, Any]) -> Grid:
             target_center=float(document["target_center"]),
             target_scale=float(document["target_scale"]),
             novel_cap=int(document["novel_cap"]),
+            multivariate=None if together is None else MultivariateGrid.from_dict(together),
+            embeddings={
+                str(name): EmbeddingGrid.from_dict(entry)
+                for name, entry in document.get("embeddings", {}).items()
+            },
         )
         if grid.id != document["id"]:
             raise UnreadableError(
@@ -103,6 +111,7 @@ def _schema_to_dict(schema: Schema) -> dict[str, Any]:
         "segments": list(schema.segments),
         "extra_columns": list(schema.extra_columns),
         "kept": list(schema.kept),
+        "ranking_k": schema.ranking_k,
     }
 
 
@@ -121,6 +130,7 @@ def _schema_from_dict(document: Mapping[str, Any]) -> Schema:
         segments=tuple(document["segments"]),
         extra_columns=tuple(document["extra_columns"]),
         kept=tuple(document.get("kept", ())),
+        ranking_k=int(document.get("ranking_k", 10)),
     )
 
 

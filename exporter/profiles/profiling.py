@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from exporter.profiles.grid import CategoricalGrid, NumericGrid
 from exporter.profiles.labelling import count_labelled, count_predicted, known_labels
 from exporter.profiles.meters import OutcomeMeter, RowMeter
 from exporter.profiles.missing_pairs import count_missing_pairs
+from exporter.profiles.multivariate import Measuring, squared_norms
 from exporter.profiles.numeric import SMALL_ROWS, Kernel
 from exporter.profiles.profile import Part, Profile, no_extremes
 from exporter.profiles.vectors import Counter
@@ -45,6 +47,7 @@ def profile_rows(
     threads: int = 1,
     arrival: float | None = None,
     meters: Sequence[RowMeter] = (),
+    multivariate: bool = True,
 ) -> Profile:
     """The profile of a batch's predictions: features, prediction, scores, scores by prediction; no labels.
 
@@ -56,6 +59,9 @@ def profile_rows(
         When the batch came, seconds since the epoch; None leaves the event delay out.
     meters : sequence of RowMeter
         What else is measured of the rows; it goes into the totals of the outcomes.
+    multivariate : bool
+        Whether rows are seen together and vectors of embeddings counted, where the grid says how; that goes
+        into the totals of the features.
 
     Returns
     -------
@@ -82,11 +88,16 @@ def profile_rows(
     recorder.tasks.append(lambda _: count_predicted(grid, batch.outcomes, scores))
     if arrival is not None:
         count_delays(arrival - batch.event_time, layout.blocks["event_delay"].start, counter)
+    together = Measuring(grid, batch) if multivariate else None
+    if together is not None:
+        recorder.first(together.pieces)
     many = batch.rows * len(columns) >= THREAD_VALUES
     recorder.run(batch.rows, threads if many else 1)
     profile.features = recorder.part()
     pairs = count_missing_pairs(grid, profile.features.counts, batch.features, batch.rows)
     profile.features.add_totals(pairs)
+    if together is not None:
+        profile.features.add_totals(together.totals())
     profile.outcomes = Part(grid.layout.outcomes, scores.total())
     for meter in meters:
         profile.outcomes.add_totals(meter(batch))
@@ -153,7 +164,7 @@ class _Recorder:
         if isinstance(values, pa.DictionaryArray):
             raise UnusableBatchError(f"column {column.name!r} is numeric on the grid, got categories")
         if values.ndim == 2:
-            values = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
+            values = np.sqrt(squared_norms(values))
         if rows <= SMALL_ROWS:
             self._numeric.append(column)
             self._short.append(values)
@@ -192,6 +203,10 @@ class _Recorder:
         if novel:
             self.novel[column.name] = novel
 
+    def first(self, pieces: Sequence[Callable[[], None]]) -> None:
+        """Do these before what was added."""
+        self.tasks[:0] = [partial(_without_kernel, piece) for piece in pieces]
+
     def run(self, rows: int, threads: int) -> None:
         """Do what was added."""
         if self._numeric:
@@ -213,6 +228,10 @@ class _Recorder:
         if sign != 1:
             novel = {name: {value: -rows for value, rows in names.items()} for name, names in novel.items()}
         return Part(self.layout, self.counter.total(sign), sums, extremes, novel)
+
+
+def _without_kernel(piece: Callable[[], None], _: Kernel) -> None:
+    piece()
 
 
 def _work(tasks: Iterator[Task], rows: int) -> None:
