@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import partial
 from math import gcd
 from typing import Annotated, Any, Literal
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from exporter.catalog import DRIFT_METHODS, PERFORMANCE_METRICS, QUALITY_CHECKS
+from exporter.config.comparison import Comparison
 from exporter.config.custom import FUNCTION, CustomMetric
 from exporter.durations import parse_duration
 from exporter.results import Window
@@ -75,17 +76,6 @@ def _zone(value: object) -> str:
     except (KeyError, ValueError, OSError) as error:  # an unknown zone is a KeyError
         message = f"expected a name such as Europe/Paris, got {value!r}"
         raise ValueError(message) from error
-
-
-def _instant(value: object) -> object:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if not isinstance(value, datetime):
-        message = f"expected a date or time such as 2026-01-31, got {value!r}"
-        raise ValueError(message)  # noqa: TRY004  pydantic collects ValueErrors
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _or_word(word: str, value: object, *, what: str) -> object:
@@ -197,8 +187,16 @@ class Refresh(Settings):
     every: DurationSeconds = Field(default=30 * DAY_SECONDS, gt=0, description="How often.")
     only_if: Literal["healthy", "always"] = Field(
         default="healthy",
-        description="`healthy`: only from a window without drift and without a performance alert.",
+        description="`healthy`: only from a window without drift, performance drop or poor quality.",
     )
+    window: str | None = Field(
+        default=None, description="Name of the window that is promoted; default the largest."
+    )
+    on_new_version: bool = Field(
+        default=False,
+        description="Give a version that appears a baseline of its own, from its first `baseline.rows` rows.",
+    )
+    keep: int = Field(default=10, ge=1, description="Earlier baselines of this kind that are kept.")
 
 
 class Baseline(Settings):
@@ -210,7 +208,7 @@ class Baseline(Settings):
     )
     rows: int = Field(default=10_000, ge=2, description="How many first rows make the provisional baseline.")
     refresh: Refresh | None = Field(
-        default=None, description="Replace the baseline regularly; off by default. (Not carried out yet.)"
+        default=None, description="Replace the baseline regularly; off by default."
     )
 
 
@@ -278,15 +276,21 @@ class Quality(Settings):
         return self.thresholds.get(check, QUALITY_CHECKS[check])
 
 
-class Comparison(Settings):
-    """Comparison of versions (A/B)."""
+class History(Settings):
+    """How long what evaluations said is kept."""
 
-    since: Annotated[datetime, BeforeValidator(_instant)] | None = Field(
-        default=None,
-        description="Event time from which rows count; default the first row of the younger arm.",
+    retention: DurationSeconds = Field(
+        default=400 * DAY_SECONDS,
+        gt=0,
+        description="How long before the newest event windows may end whose evaluations are kept.",
     )
-    metrics: tuple[Metric, ...] | None = Field(
-        default=None, description="What is compared; default the model's metrics."
+    full_resolution: DurationSeconds = Field(
+        default=7 * DAY_SECONDS,
+        ge=0,
+        description="How far back every evaluation is kept; of older ones the last of each `thinned_to`.",
+    )
+    thinned_to: DurationSeconds = Field(
+        default=DAY_SECONDS, ge=1, description="Of so long a time one evaluation is kept in the long run."
     )
 
 
@@ -378,17 +382,17 @@ class ModelConfig(Settings):
     )
     baseline: Baseline = Field(default=Baseline(), description="What the model is compared with.")
     quality: Quality = Field(default=Quality(), description="What good data look like.")
+    history: History = Field(default=History(), description="How long evaluations are kept.")
     estimation: Literal["auto", "off"] = Field(
         default="auto",
         description="Performance without labels, estimated with what the baseline's labels teach: `auto` where "
         "task and scores allow it, or `off`.",
     )
     champion: str | None = Field(
-        default=None, description="The version that others are compared with. (No effect yet.)"
+        default=None,
+        description="The version that every other one is compared with; without it nothing is compared.",
     )
-    comparison: Comparison = Field(
-        default=Comparison(), description="Comparison of versions. (No effect yet.)"
-    )
+    comparison: Comparison = Field(default=Comparison(), description="Comparison of versions.")
     timezone: Annotated[str, BeforeValidator(_zone)] = Field(
         default="UTC", description="IANA zone of event times that name none."
     )

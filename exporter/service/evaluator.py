@@ -22,6 +22,7 @@ from exporter.evaluation import (
 )
 from exporter.profiles import Profile
 from exporter.results import Evaluation, Undefined, Window
+from exporter.service.comparisons import compare_lane
 from exporter.service.estimates import estimator_of, with_estimates
 from exporter.service.gaps import gaps
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
@@ -41,7 +42,7 @@ SHORTEST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """A version that is evaluated: its segments, and what they are compared with."""
 
     version: str
@@ -54,7 +55,7 @@ class _Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Input:
+class Input:
     """One window of one version or segment, copied out of the lane so that statistics need no lock."""
 
     subject: Subject
@@ -104,28 +105,37 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
     """
     with lane.lock:
         settings = settings_of(lane)
-        plans = [_plan(lane, state, failed) for state in exported_versions(lane)]
+        plans = [plan_of(lane, state, failed) for state in exported_versions(lane)]
     evaluations = {}
     for plan in plans:
         for taken in _inputs(lane, plan, now):
-            made = _evaluated(taken, plan, settings, failed)
-            made = with_estimates(
-                made,
-                lane,
-                plan.estimator,
-                recent=taken.recent,
-                outcomes=taken.outcomes,
-                settings=settings,
-                failed=failed,
-            )
-            made = with_failures(made, lane.custom.failures(plan.version))
-            made = replace(made, undefined=(*made.undefined, *gaps(lane, made)))
+            made = measured(lane, plan, taken, settings, failed)
             evaluations[made.version, made.window.name, made.segment] = made
     return evaluations
 
 
-def _plan(lane: Lane, state: VersionState, failed: Failed) -> _Plan:
-    baseline = lane.active_baseline(state.name)
+def measured(lane: Lane, plan: Plan, taken: Input, settings: Settings, failed: Failed) -> Evaluation:
+    """All that is measured of one window."""
+    made = _evaluated(taken, plan, settings, failed)
+    made = with_estimates(
+        made,
+        lane,
+        plan.estimator,
+        recent=taken.recent,
+        outcomes=taken.outcomes,
+        settings=settings,
+        failed=failed,
+    )
+    made = with_failures(made, lane.custom.failures(plan.version))
+    return replace(made, undefined=(*made.undefined, *gaps(lane, made)))
+
+
+def plan_of(
+    lane: Lane, state: VersionState, failed: Failed, baseline: StoredBaseline | None = None
+) -> Plan:
+    """What a version is evaluated with; against its active baseline unless another one is given."""
+    then = baseline
+    baseline = then or lane.active_baseline(state.name)
     profile, reference, estimator = None, None, None
     if baseline is not None and baseline.grid_id in lane.grids:
         profile = lane.baseline_profile(baseline)
@@ -135,9 +145,10 @@ def _plan(lane: Lane, state: VersionState, failed: Failed) -> _Plan:
         if reference is None and baseline.provisional:
             reference = _late_reference(lane, state, baseline, failed)
         estimator = estimator_of(lane, state, baseline, profile, failed)
-    lane.compared_with[state.name] = None if baseline is None else baseline.id
+    if then is None:
+        lane.compared_with[state.name] = None if baseline is None else baseline.id
     series = tuple(sorted(state.series))
-    return _Plan(state.name, series, state.watermark or 0.0, profile, reference, estimator)
+    return Plan(state.name, series, state.watermark or 0.0, profile, reference, estimator)
 
 
 def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, failed: Failed) -> Reference:
@@ -163,7 +174,7 @@ def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, f
     return None if known is None else known[1]
 
 
-def _evaluated(taken: _Input, plan: _Plan, settings: Settings, failed: Failed) -> Evaluation:
+def _evaluated(taken: Input, plan: Plan, settings: Settings, failed: Failed) -> Evaluation:
     """The evaluation of one window; when its profile cannot be read, all of it is an `error`."""
     subject = taken.subject
     try:
@@ -197,7 +208,7 @@ def _evaluated(taken: _Input, plan: _Plan, settings: Settings, failed: Failed) -
         )
 
 
-def _inputs(lane: Lane, plan: _Plan, now: float) -> Iterator[_Input]:
+def _inputs(lane: Lane, plan: Plan, now: float) -> Iterator[Input]:
     """The windows of a version and its segments, each taken under the lock when it is asked for."""
     for key in plan.segments:
         labeled_until: float | None = None
@@ -213,24 +224,43 @@ def _inputs(lane: Lane, plan: _Plan, now: float) -> Iterator[_Input]:
                         lane.config.min_label_coverage,
                         horizon_start=plan.watermark - lane.config.label_horizon,
                     )
-                span, current = series.pieces(window.name, plan.watermark, "features")
-                outcome_span, outcomes, errors = None, None, None
-                if labeled_until is not None:
-                    outcome_span, outcomes = series.pieces(window.name, labeled_until, "outcomes")
-                    if not key:
-                        errors = state.errors.stream(float("-inf"), outcome_span.end)
-                recent = None if key else series.pieces(window.name, plan.watermark, "outcomes", "recent")[1]
-                rows, labeled = series.covered(window.name, span)
-            subject = Subject(
-                model=lane.name,
-                version=plan.version,
-                window=Window(window.name, window.seconds),
-                segment=split_segment(key),
-                start=span.start,
-                end=span.end,
-                made_at=now,
-            )
-            yield _Input(subject, current, outcomes, outcome_span, rows, labeled, errors, recent)
+                taken = input_of(lane, plan, state, key, window, labeled_until=labeled_until, now=now)
+            yield taken
+
+
+def input_of(
+    lane: Lane,
+    plan: Plan,
+    state: VersionState,
+    key: str,
+    window: Window,
+    *,
+    labeled_until: float | None,
+    now: float,
+) -> Input:
+    """One window of a version or segment that ends with the watermark; the caller holds the lane's lock.
+
+    `labeled_until` is the label watermark, None before there are labels.
+    """
+    series = state.series[key]
+    span, current = series.pieces(window.name, plan.watermark, "features")
+    outcome_span, outcomes, errors = None, None, None
+    if labeled_until is not None:
+        outcome_span, outcomes = series.pieces(window.name, labeled_until, "outcomes")
+        if not key:
+            errors = state.errors.stream(float("-inf"), outcome_span.end)
+    recent = None if key else series.pieces(window.name, plan.watermark, "outcomes", "recent")[1]
+    rows, labeled = series.covered(window.name, span)
+    subject = Subject(
+        model=lane.name,
+        version=plan.version,
+        window=Window(window.name, window.seconds),
+        segment=split_segment(key),
+        start=span.start,
+        end=span.end,
+        made_at=now,
+    )
+    return Input(subject, current, outcomes, outcome_span, rows, labeled, errors, recent)
 
 
 def note_drift_since(lane: Lane) -> None:
@@ -345,6 +375,7 @@ class Evaluator:
             try:
                 with self._telemetry.timed(self._telemetry.evaluation_seconds, lane.name):
                     lane.evaluations = evaluate_lane(lane, now, failures)
+                    lane.comparisons = compare_lane(lane, now, failures)
                 note_drift_since(lane)
                 lane.evaluated_at = now
                 self._evaluated(lane)
