@@ -15,7 +15,8 @@ FamilyType = Literal["gauge", "counter", "histogram"]
 
 WINDOWED = ("model", "version", "window")
 LIFETIME = ("model", "version")
-COMPARED = ("model", "champion", "challenger", "metric")
+CONTESTED = ("model", "champion", "challenger")
+COMPARED = (*CONTESTED, "metric")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,15 +328,20 @@ _MODEL_FAMILIES = [
     _gauge("ml_window_seconds", WINDOWED, "Length of the window.", "seconds"),
     # comparisons
     _gauge("ml_comparison_difference", COMPARED,
-           "Challenger minus champion, oriented so that positive is better.", produced=False),
-    _gauge("ml_comparison_difference_lower", COMPARED, "Always-valid lower bound of the difference.",
-           produced=False),
-    _gauge("ml_comparison_difference_upper", COMPARED, "Always-valid upper bound of the difference.",
-           produced=False),
-    _gauge("ml_comparison_decided", COMPARED, "1 when the bounds exclude 0.", produced=False),
-    _gauge("ml_comparison_rows", (*COMPARED, "arm"), "Labelled rows of an arm.", produced=False),
+           "Challenger minus champion, oriented so that positive is better."),
+    _gauge("ml_comparison_lower", COMPARED, "Always-valid lower bound of ml_comparison_difference."),
+    _gauge("ml_comparison_upper", COMPARED, "Always-valid upper bound of ml_comparison_difference."),
+    _gauge("ml_comparison_difference_lower", COMPARED, "Another name of ml_comparison_lower."),
+    _gauge("ml_comparison_difference_upper", COMPARED, "Another name of ml_comparison_upper."),
+    _gauge("ml_comparison_decided", COMPARED, "1 when the bounds exclude 0, else 0."),
+    _gauge("ml_comparison_rows", (*COMPARED, "arm"),
+           "Labelled rows that an arm's value rests on; arm is champion or challenger."),
     _gauge("ml_comparison_start_timestamp_seconds", COMPARED, "Event time since which arms are compared.",
-           "seconds", produced=False),
+           "seconds"),
+    _gauge("ml_comparison_sample_ratio_p_value", CONTESTED,
+           "Always-valid p-value of the arms' row counts against the configured split."),
+    _gauge("ml_comparison_sample_ratio_mismatch", CONTESTED,
+           "1 when rows do not come to the arms in the configured shares (p-value below 0.01), else 0."),
     # lifetime
     _counter("ml_rows_total", LIFETIME, "Rows accepted."),
     _counter("ml_labels_total", LIFETIME, "Labels joined to a prediction."),
@@ -350,6 +356,8 @@ _MODEL_FAMILIES = [
     _gauge("ml_last_event_timestamp_seconds", LIFETIME,
            "The newest event time seen: the watermark.", "seconds"),
     _gauge("ml_last_evaluation_timestamp_seconds", LIFETIME, "When the model was last evaluated.", "seconds"),
+    _gauge("ml_baseline_refresh_blocked", LIFETIME,
+           "1 while a refresh of the baseline is due and no healthy window is there for it, else 0."),
     _gauge("ml_baseline_timestamp_seconds", LIFETIME, "When the active baseline was made.", "seconds"),
 ]  # fmt: skip
 

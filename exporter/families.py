@@ -15,6 +15,7 @@ from exporter.catalog import (
     SEGMENTED,
     segment_name,
 )
+from exporter.compared import Comparison
 from exporter.config import ModelConfig
 from exporter.exposition import Sample
 from exporter.results import Delays, Evaluation
@@ -171,6 +172,27 @@ def _quality_samples(evaluation: Evaluation) -> Iterator[Sample]:
         yield "ml_quality_score", (), quality.score
 
 
+def comparison_samples(comparison: Comparison) -> Iterator[Sample]:
+    """All that one challenger's comparison says."""
+    where = (comparison.model, comparison.champion, comparison.challenger)
+    for name, metric in comparison.metrics.items():
+        of_metric = (*where, name)
+        yield "ml_comparison_start_timestamp_seconds", of_metric, comparison.start
+        yield "ml_comparison_rows", (*of_metric, "champion"), metric.champion_rows
+        yield "ml_comparison_rows", (*of_metric, "challenger"), metric.challenger_rows
+        if metric.difference is None or metric.lower is None or metric.upper is None:
+            continue
+        yield "ml_comparison_difference", of_metric, metric.difference
+        for family in ("ml_comparison_lower", "ml_comparison_difference_lower"):
+            yield family, of_metric, metric.lower
+        for family in ("ml_comparison_upper", "ml_comparison_difference_upper"):
+            yield family, of_metric, metric.upper
+        yield "ml_comparison_decided", of_metric, float(metric.decided)
+    if comparison.sample_ratio.p_value is not None:
+        yield "ml_comparison_sample_ratio_p_value", where, comparison.sample_ratio.p_value
+        yield "ml_comparison_sample_ratio_mismatch", where, float(comparison.sample_ratio.mismatch)
+
+
 def undefined_samples(family: str, where: tuple[str, ...], missing: Iterable[Missing]) -> Iterator[Sample]:
     """What is missing and why; many subjects of one measure and reason are summed up in one series."""
     subjects: dict[str, dict[tuple[str, str], None]] = {}
@@ -202,6 +224,11 @@ def threshold_samples(model: str, version: str, config: ModelConfig) -> Iterator
 def model_samples(model: str, version: str, *, task: str, baseline: str | None) -> Iterator[Sample]:
     """That a version is there; `baseline` is the id of its active one, None when it has none."""
     yield "ml_model_info", (model, version, task, baseline or "none"), 1
+
+
+def refresh_samples(model: str, version: str, *, blocked: bool) -> Iterator[Sample]:
+    """Whether a refresh of the baseline that a version is compared with waits for a healthy window."""
+    yield "ml_baseline_refresh_blocked", (model, version), float(blocked)
 
 
 def time_samples(model: str, times: Mapping[tuple[str, ...], float | None]) -> Iterator[Sample]:

@@ -245,6 +245,31 @@ class Client:
         path = f"{_baseline_path(model, baseline)}/activate"
         return json_object(self._transport.request("POST", path, key=uuid.uuid4().hex))
 
+    def refresh_baseline(
+        self, model: str, *, version: str | None = None, force: bool = False
+    ) -> Mapping[str, Any]:
+        """Promote the newest window in place of the active baseline; with `force` even an unhealthy one."""
+        query = {"force": "true" if force else "false"} | ({} if version is None else {"version": version})
+        path = f"{model_path(model)}/baselines/refresh"
+        return json_object(self._transport.request("POST", path, query=query))
+
+    def roll_back_baseline(self, model: str, *, version: str | None = None) -> Mapping[str, Any]:
+        """Compare with the baseline that was active before; ValueError when none was.
+
+        It activates the `previous` of the active one, so that a request that is repeated changes nothing more.
+        """
+        listed = self.baselines(model)
+        active = [one for one in listed if one.get("active") and one.get("version") == version]
+        earlier = active[0].get("previous") if active else None
+        if earlier is None:
+            raise ValueError("no other baseline was active before, on the grid in use")
+        return self.activate_baseline(model, earlier)
+
+    def compare_baselines(self, model: str, baseline: str, other: str | None = None) -> Mapping[str, Any]:
+        """What changed from `other` (the active baseline when left out) to `baseline`."""
+        query = {} if other is None else {"with": other}
+        return self._get(f"{_baseline_path(model, baseline)}/diff", query)
+
     def delete_baseline(self, model: str, baseline: str) -> None:
         self._transport.request("DELETE", _baseline_path(model, baseline))
 

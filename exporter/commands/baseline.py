@@ -115,6 +115,50 @@ def activate_baseline(
         _print(client.activate_baseline(model, baseline_id))
 
 
+@baseline.command("refresh")
+@click.argument("model")
+@click.option("--version", help="Version whose own baseline is meant; that of all versions when left out.")
+@click.option("--force", is_flag=True, help="Even from a window that has drifted or is of poor quality.")
+@client_options
+def refresh(
+    *, model: str, version: str | None, force: bool, url: str, token_file: Path | None, ca_file: Path | None
+) -> None:
+    """Promote the newest window of a MODEL in place of its active baseline."""
+    with open_client(url, token_file, ca_file) as client:
+        _print(client.refresh_baseline(model, version=version, force=force))
+
+
+@baseline.command("rollback")
+@click.argument("model")
+@click.option("--version", help="Version whose own baseline is meant; that of all versions when left out.")
+@client_options
+def rollback(
+    model: str, version: str | None, url: str, token_file: Path | None, ca_file: Path | None
+) -> None:
+    """Compare a MODEL with the baseline that was active before."""
+    with open_client(url, token_file, ca_file) as client:
+        _print(client.roll_back_baseline(model, version=version))
+
+
+@baseline.command("diff")
+@click.argument("model")
+@click.argument("baseline_id", metavar="ID")
+@click.argument("other_id", metavar="[OTHER]", required=False)
+@client_options
+def diff(
+    *,
+    model: str,
+    baseline_id: str,
+    other_id: str | None,
+    url: str,
+    token_file: Path | None,
+    ca_file: Path | None,
+) -> None:
+    """Show what changed from the baseline OTHER of a MODEL (the active one when left out) to ID."""
+    with open_client(url, token_file, ca_file) as client:
+        _print(client.compare_baselines(model, baseline_id, other_id))
+
+
 @baseline.command("delete")
 @click.argument("model")
 @click.argument("baseline_id", metavar="ID")

@@ -27,9 +27,11 @@ from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
 from exporter.schema import Schema, Task
 from exporter.service.answers import Answer, Request, once
+from exporter.service.baseline_history import activation_key, difference, previous
 from exporter.service.batches import RAW_EVENT_TIME, raw_arrival
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
+from exporter.service.pairs import chunks_of, labelled_pairs, pair_deltas
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
 from exporter.service.tallies import tally_arrival, tally_rows
 from exporter.store import Commit, Delta, Store, StoredBaseline
@@ -173,6 +175,21 @@ class BaselineService:
                 )
                 return self._keep(lane, stored, grid, request)
 
+    def promote(
+        self, lane: Lane, built: BuiltBaseline, version: str | None, *, source: str, period: Span
+    ) -> Answer:
+        """Make a past span that was merged already the active baseline; the gate is closed."""
+        stored = self._stored(
+            lane,
+            built,
+            version,
+            rows=built.profile.rows,
+            source=source,
+            active=True,
+            period=(period.start, period.end),
+        )
+        return self._keep(lane, stored, built.grid, Request("baselines", None, ""))
+
     def make_provisional(self, lane: Lane) -> None:
         """The first rows become a provisional baseline, once there are enough and if that is configured."""
         if lane.config.baseline.source != "first_rows":
@@ -211,6 +228,8 @@ class BaselineService:
                 mine = [delta for delta in commit.deltas if delta.version == version]
                 commit.bins[version, grid.id] = lane.bin_index(grid).count(merged(mine, grid))
                 commit.state["bins_since", version, grid.id] = stored.created
+        if stored.active:
+            commit.state[activation_key(stored)] = stored.created
         answer = Answer(201, {**self.describe(stored), "warnings": list(warnings), "duplicate": False})
         commit.answer = replace(request, version=stored.version).answered(answer, stored.created)
         self._store.submit(commit).result()
@@ -270,6 +289,8 @@ class BaselineService:
                 continue
             misfits += table.num_rows - batch.rows
             deltas += self._raw_deltas(lane, grid, version, table, batch)
+            if batch.ids is not None and version == lane.config.champion:
+                deltas += self._raw_pairs(lane, grid, batch.ids)
         return deltas, [f"{misfits} rows that waited for a grid do not fit this one."] if misfits else []
 
     def _raw_deltas(self, lane: Lane, grid: Grid, version: str, table: pa.Table, batch: Batch) -> list[Delta]:
@@ -307,6 +328,12 @@ class BaselineService:
             )
         return deltas
 
+    def _raw_pairs(self, lane: Lane, grid: Grid, ids: pa.StringArray) -> list[Delta]:
+        """What the champion's labelled rows add to comparisons with who answered the same ids."""
+        with lane.lock:
+            pairs = labelled_pairs(lane, lane.index.hash_ids(ids))
+        return pair_deltas(lane, grid, pairs, self._store.payloads(lane.name, chunks_of(pairs)))
+
     @staticmethod
     def _known_labels(lane: Lane, batch: Batch, version: str | None) -> Codes | None:
         """Labels of raw rows: those joined by id, or those in the rows where there is no id."""
@@ -334,11 +361,32 @@ class BaselineService:
                     code="other_grid",
                 )
             self._store.activate_baseline(lane.name, baseline_id)
+            note = Commit(model=lane.name, state={activation_key(baseline): self._clock.time()})
+            self._store.submit(note).result()
             with lane.lock:
+                lane.count(note)
                 lane.baselines[baseline_id] = replace(baseline, active=True)
                 lane.only_active(lane.baselines[baseline_id])
                 lane.dirty = True
         return Answer(200, self.describe(lane.baselines[baseline_id]))
+
+    def roll_back(self, lane: Lane, version: str | None) -> Answer:
+        """Activate the baseline that was active before, of one version or (None) of all."""
+        with lane.lock:
+            earlier = previous(lane, version)
+        return self.activate(lane, earlier.id)
+
+    def difference(self, lane: Lane, baseline_id: str, other_id: str | None) -> dict[str, Any]:
+        """What changed from another baseline (the active one, where None is named) to this one."""
+        one = self.get(lane, baseline_id)
+        if other_id is not None:
+            return difference(lane, one, self.get(lane, other_id))
+        with lane.lock:
+            active = [other for other in lane.baselines.values() if other.active and other.id != one.id]
+            mine = [other for other in active if other.version == one.version] or active
+        if not mine:
+            raise ConflictError("there is no other active baseline; name one with ?with=", code="no_baseline")
+        return difference(lane, one, max(mine, key=lambda other: other.created))
 
     def delete(self, lane: Lane, baseline_id: str) -> Answer:
         baseline = self.get(lane, baseline_id)

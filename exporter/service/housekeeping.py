@@ -10,6 +10,7 @@ from exporter.clock import Clock
 from exporter.service.evaluator import Evaluator
 from exporter.service.lane import Lane
 from exporter.service.publisher import Publisher
+from exporter.service.refresh import Refresher
 from exporter.service.telemetry import Telemetry
 from exporter.store import Store
 
@@ -32,6 +33,7 @@ class Housekeeping:
         telemetry: Telemetry,
         publisher: Publisher,
         evaluator: Evaluator,
+        refresher: Refresher,
     ) -> None:
         self._lanes = lanes
         self._store = store
@@ -39,6 +41,7 @@ class Housekeeping:
         self._telemetry = telemetry
         self._publisher = publisher
         self._evaluator = evaluator
+        self._refresher = refresher
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
         self._expired_at = 0.0
@@ -65,6 +68,8 @@ class Housekeeping:
         now = self._clock.time()
         for lane in list(self._lanes.values()):
             self._publisher.check_stale(lane, now)
+            if self._refresher.tick(lane):
+                self._evaluator.notify()
         if not 0 <= now - self._expired_at < EXPIRE_EVERY_SECONDS:
             self._expired_at = now
             for lane in list(self._lanes.values()):
@@ -85,9 +90,15 @@ class Housekeeping:
                 lane.versions[name].errors.expire(age - retention)
                 lane.index.expire_days(days[name], version=name)
             lane.index.expire_held(now - horizon)
+            compared = lane.contests.complete
+            spans = {name: lane.contests.spans(name) for name in ages}
         for name, age in ages.items():
             self._store.expire(
-                lane.name, version=name, before_bucket=int(age - retention), before_day=days[name]
+                lane.name,
+                version=name,
+                before_bucket=int(age - retention) if compared else None,
+                before_day=days[name],
+                carry=spans[name],
             )
         if ages:
             self._store.expire(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from exporter.compared import Comparison
 from exporter.config import ModelConfig
 from exporter.custommetrics import CustomMetrics
 from exporter.estimation import Estimator
@@ -18,6 +19,7 @@ from exporter.profiles import BinIndex, Grid, Profile, decode
 from exporter.results import Evaluation, Undefined
 from exporter.rules import RuleSet
 from exporter.schema import Role, Schema
+from exporter.service.contests import Contests
 from exporter.service.error_sums import ErrorSums
 from exporter.service.flights import Flights
 from exporter.service.gate import Gate
@@ -28,6 +30,15 @@ from exporter.windows import ProfileSeries
 
 EvaluationKey = tuple[str, str, tuple[str, str] | None]
 """(version, window, segment)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A refresh of a baseline that is due and cannot be: of which version, since when, and why."""
+
+    version: str
+    since: float
+    reasons: tuple[str, ...]
 
 
 @dataclass
@@ -97,6 +108,12 @@ class Lane:
     """Id of the baseline that each version was last evaluated against."""
     drift_against: dict[str, str | None] = field(default_factory=dict)
     """The same of the verdicts that `drift_since` tells of."""
+    blocked: dict[str | None, Blocked] = field(default_factory=dict)
+    """Refreshes that are due, by the version whose baseline it is; None for that of all versions."""
+    contests: Contests = field(default_factory=Contests)
+    """What the champion and its challengers have done since they are compared."""
+    comparisons: Mapping[str, Comparison] = field(default_factory=dict)
+    """The latest of each challenger."""
     dirty: bool = True
     evaluated_at: float = 0.0
     _bin_indexes: dict[str, BinIndex] = field(default_factory=dict)
@@ -183,7 +200,9 @@ class Lane:
             self.failures[version] = dict(failures)
 
     def apply(self, deltas: Iterable[Delta]) -> None:
-        """Add what was committed to the windows."""
+        """Add what was committed to the windows and to comparisons."""
+        deltas = list(deltas)
+        self.contests.add(deltas)
         for delta in deltas:
             self.series(delta.version, delta.segment).add(delta.bucket, delta.profile)
             if not delta.segment:
@@ -210,6 +229,7 @@ class Lane:
         """Count on this grid from now on; windows on another grid cannot be compared and start anew."""
         self.grid = self.grids[grid.id] = grid
         self.schema = self.schema_on(grid)
+        self.contests.clear()
         self.raw.clear()
         self.raw_rows = 0
         for state in self.versions.values():

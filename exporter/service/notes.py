@@ -40,6 +40,13 @@ def notes(lane: Lane) -> list[str]:
                 '{"from": T, "to": T}.'
             )
         found += _small(lane, baseline, versions)
+    for scope, blocked in lane.blocked.items():
+        whose = "all versions" if scope is None else f"version {scope}"
+        since = datetime.fromtimestamp(blocked.since, UTC).isoformat(timespec="seconds")
+        found.append(
+            f"The baseline of {whose} is due for a refresh since {since}, but the newest window of version "
+            f"{blocked.version} has {'; '.join(blocked.reasons)}."
+        )
     return found
 
 

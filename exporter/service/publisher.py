@@ -11,15 +11,18 @@ from exporter.evaluation import Missing
 from exporter.exposition import Exposition, Sample, Snapshot
 from exporter.families import (
     baseline_ratio_samples,
+    comparison_samples,
     counter_samples,
     evaluation_samples,
     metric_info_samples,
     model_samples,
+    refresh_samples,
     threshold_samples,
     time_samples,
     undefined_samples,
 )
 from exporter.profiles import Grid
+from exporter.service.comparisons import missing_of
 from exporter.service.evaluator import exported_versions
 from exporter.service.gaps import UNMEASURED
 from exporter.service.lane import Lane
@@ -109,8 +112,12 @@ class Publisher:
             yield from () if stale else threshold_samples(lane.name, version, lane.config)
             if baseline is not None:
                 yield from self._baseline_samples(lane, version, baseline.id)
+                if lane.config.baseline.refresh is not None:
+                    blocked = bool({version, baseline.version} & set(lane.blocked))
+                    yield from refresh_samples(lane.name, version, blocked=blocked)
         yield from time_samples(lane.name, self._times(lane, versions))
         yield from counter_samples(lane.name, self._counters(lane, known, now))
+        yield from self._compared(lane)
         if stale:
             for version in versions:
                 for window in lane.config.windows:
@@ -126,6 +133,14 @@ class Publisher:
                 if (of_version, of_window) == (version, window_name)
             }
             yield from evaluation_samples(evaluation, drift_since=since)
+
+    @staticmethod
+    def _compared(lane: Lane) -> Iterator[Sample]:
+        """Comparisons stand while a model is stale: they are of no window."""
+        for comparison in lane.comparisons.values():
+            yield from comparison_samples(comparison)
+        for version, missing in missing_of(lane).items():
+            yield from undefined_samples("ml_undefined", (lane.name, version, ""), missing)
 
     @staticmethod
     def _unmeasured(lane: Lane) -> Iterator[Sample]:

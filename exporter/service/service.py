@@ -18,8 +18,10 @@ from exporter.rules import RuleSet, RuleWorker
 from exporter.schema import Schema
 from exporter.service import queries
 from exporter.service.answers import Answer, Request
+from exporter.service.baseline_history import succession
 from exporter.service.baselines import BaselineService
 from exporter.service.batches import BatchIngestion
+from exporter.service.comparisons import comparisons
 from exporter.service.evaluator import Evaluator
 from exporter.service.history import HistoryRecorder
 from exporter.service.history_queries import Question, history, open_history
@@ -28,6 +30,7 @@ from exporter.service.labels import LabelIngestion
 from exporter.service.lane import Lane
 from exporter.service.publisher import Publisher
 from exporter.service.recovery import recover
+from exporter.service.refresh import Refresher, blocked_refreshes
 from exporter.service.remote import ProfileIngestion
 from exporter.service.telemetry import Telemetry
 from exporter.store import Commit, Store
@@ -61,6 +64,7 @@ class Service:
         self._labels = LabelIngestion(store, self._clock)
         self._profiles = ProfileIngestion(store, self._clock)
         self._baselines = BaselineService(store, self._clock)
+        self._refresher = Refresher(self._baselines, self._clock)
         self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
         self._history = HistoryRecorder(store.history)
         self._evaluator = Evaluator(
@@ -73,6 +77,7 @@ class Service:
             telemetry=self.telemetry,
             publisher=self._publisher,
             evaluator=self._evaluator,
+            refresher=self._refresher,
         )
 
     # -- life ---------------------------------------------------------------------------------------
@@ -221,7 +226,8 @@ class Service:
         lane = self._lane(model)
         with lane.lock:
             ordered = sorted(lane.baselines.values(), key=lambda baseline: baseline.created)
-            return {"model": model, "baselines": [self._baselines.describe(baseline) for baseline in ordered]}
+            described = [{**self._baselines.describe(one), **succession(lane, one)} for one in ordered]
+            return {"model": model, "baselines": described, "blocked": blocked_refreshes(lane)}
 
     def show_baseline(self, model: str, baseline: str) -> dict[str, Any]:
         lane = self._lane(model)
@@ -239,6 +245,22 @@ class Service:
         answer = self._baselines.activate(self._lane(model), baseline)
         self._evaluator.notify()
         return answer
+
+    def refresh_baseline(self, model: str, version: str | None = None, *, force: bool = False) -> Answer:
+        """Promote the newest window in place of the active baseline; guarded unless `force`."""
+        if version is not None:
+            check_version(version)
+        answer = self._refresher.now(self._lane(model), version, force=force)
+        self._evaluator.notify()
+        return answer
+
+    def roll_back_baseline(self, model: str, version: str | None = None) -> Answer:
+        answer = self._baselines.roll_back(self._lane(model), version)
+        self._evaluator.notify()
+        return answer
+
+    def compare_baselines(self, model: str, baseline: str, other: str | None = None) -> dict[str, Any]:
+        return self._baselines.difference(self._lane(model), baseline, other)
 
     def delete_baseline(self, model: str, baseline: str) -> Answer:
         answer = self._baselines.delete(self._lane(model), baseline)
@@ -282,6 +304,10 @@ class Service:
         return queries.evaluations(
             self._lane(model), "quality", self._clock.time(), window=window, version=version, segment=segment
         )
+
+    def comparisons(self, model: str) -> dict[str, Any]:
+        """Every challenger against the champion, since their comparison began."""
+        return comparisons(self._lane(model))
 
     def status(
         self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
@@ -378,11 +404,13 @@ class Service:
                 if lane.kept_drift_since.get(key, 0.0) != since:
                     changed["drift_since", *key] = since
             lane.kept_drift_since = dict(lane.drift_since)
+            changed |= lane.contests.unsaved()
         if changed:
             try:
                 future = self._store.submit(Commit(model=lane.name, state=changed))
             except BusyError:
                 lane.kept_drift_since = {}  # tried again after the next evaluation
+                lane.contests.not_kept()
             else:
                 future.add_done_callback(lambda done: self._note_kept(lane, done))
         self._publisher.update(lane)
@@ -392,6 +420,7 @@ class Service:
     def _note_kept(lane: Lane, done: Future[None]) -> None:
         if done.cancelled() or done.exception() is not None:
             lane.kept_drift_since = {}  # tried again after the next evaluation
+            lane.contests.not_kept()
 
     def _evaluation_failed(self, lane: Lane, error: Exception) -> None:  # noqa: ARG002  # logged by the evaluator
         self.telemetry.errors.labels(lane.name, "evaluation").inc()

@@ -39,6 +39,9 @@ class Api:
     def quality(self, model: str, **view: str | None) -> Response:
         return _answered(self._service.quality(model, **view))
 
+    def comparisons(self, model: str) -> Response:
+        return _answered(self._service.comparisons(model))
+
     def status(self, model: str, **view: str | None) -> Response:
         return _answered(self._service.status(model, **view))
 
@@ -76,6 +79,15 @@ class Api:
 
     def delete_baseline(self, model: str, baseline: str) -> Response:
         return _answered(self._service.delete_baseline(model, baseline))
+
+    def compare_baselines(self, model: str, baseline: str, **query: str | None) -> Response:
+        return _answered(self._service.compare_baselines(model, baseline, query["with"]))
+
+    def refresh_baseline(self, model: str, version: str | None, *, force: bool) -> Response:
+        return _answered(self._service.refresh_baseline(model, version, force=force))
+
+    def roll_back_baseline(self, model: str, version: str | None) -> Response:
+        return _answered(self._service.roll_back_baseline(model, version))
 
     def delete_data(self, model: str) -> Response:
         return _answered(self._service.delete_data(model))

@@ -167,6 +167,9 @@ _OPENMETRICS = {
     "step": Parameter("string", "Repeat each value every so often until the next one, for example `4m`."),
 }
 _ACTIVATE = Parameter("boolean", "Compare with the new baseline at once.", default=True)
+_SCOPE = Parameter(
+    "string", "Version whose own baseline is meant; that of all versions when left out."
+)
 _REGRID = Parameter(
     "boolean", "Move the model to the new baseline's grid; its windows start anew.", default=False
 )
@@ -252,6 +255,32 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "delete_baseline", "DELETE", f"{_MODEL}/baselines/{{baseline}}", Scope.ADMIN, "Delete one baseline."
     ),
+    Operation(
+        "compare_baselines",
+        "GET",
+        f"{_MODEL}/baselines/{{baseline}}/diff",
+        Scope.READ,
+        "What changed from another baseline to this one: drift, performance, rows, categories.",
+        {"with": Parameter("string", "Id of the other baseline; the active one when left out.")},
+    ),
+    Operation(
+        "refresh_baseline",
+        "POST",
+        f"{_MODEL}/baselines/refresh",
+        Scope.ADMIN,
+        "Promote the newest window in place of the active baseline, if it is healthy.",
+        {"version": _SCOPE, "force": Parameter("boolean", "Even from an unhealthy window.", default=False)},
+        answers={201: "The new baseline.", 409: "The window is not healthy; the details say why."},
+    ),
+    Operation(
+        "roll_back_baseline",
+        "POST",
+        f"{_MODEL}/baselines/rollback",
+        Scope.ADMIN,
+        "Compare with the baseline that was active before, from now on.",
+        {"version": _SCOPE},
+        answers={200: "The baseline.", 409: "None was active before, on the grid in use."},
+    ),
     Operation("list_models", "GET", "/api/v1/models", Scope.READ, "All models that the caller may see."),
     Operation(
         "show_model",
@@ -263,6 +292,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("performance", "GET", f"{_MODEL}/performance", Scope.READ, "Latest performance.", _VIEW),
     Operation("drift", "GET", f"{_MODEL}/drift", Scope.READ, "Latest drift verdicts.", _VIEW),
     Operation("quality", "GET", f"{_MODEL}/quality", Scope.READ, "Latest data quality.", _VIEW),
+    Operation(
+        "comparisons",
+        "GET",
+        f"{_MODEL}/comparisons",
+        Scope.READ,
+        "Every challenger against the champion, since their comparison began.",
+    ),
     Operation("status", "GET", f"{_MODEL}/status", Scope.READ, "What is known, missing and why.", _PART),
     Operation(
         "distributions",
