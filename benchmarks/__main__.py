@@ -20,6 +20,8 @@ ORDER = (
     "journal",
     "decoding",
     "http_server",
+    "drift_methods",
+    "block_nulls",
     "null_calibration",
 )
 """What takes longest comes last."""

@@ -34,7 +34,7 @@ from exporter.results import (
 )
 from exporter.schema import Role
 from exporter.statistics.concept import ErrorStream, concept_column
-from exporter.statistics.drift.verdict import drift_verdicts
+from exporter.statistics.drift.verdict import BlockEffects, drift_verdicts
 from exporter.statistics.performance import compared, metrics_of, per_class, performance
 from exporter.statistics.quality import quality_report
 
@@ -114,6 +114,7 @@ def evaluate(
     settings: Settings,
     labeled_rows: int | None = None,
     errors: ErrorStream | None = None,
+    block_nulls: BlockEffects | None = None,
     failed: Failed = log_failure,
 ) -> Evaluation:
     """Performance, drift and quality of one window.
@@ -133,6 +134,8 @@ def evaluate(
         Rows of `current` whose label is known. None: `outcomes` is of the same window.
     errors : ErrorStream or None
         The model's losses until `outcome_span` ends, for concept drift; None where they are not tested.
+    block_nulls : mapping or None
+        How far blocks of the baseline lie apart (`drift: {null: blocks}`); None takes rows as independent.
     failed : callable
         Told of each computation that failed.
     """
@@ -147,7 +150,9 @@ def evaluate(
         return made
 
     measured = part("performance", lambda: measure_performance(outcomes, reference, settings, failed))
-    drifted = part("drift", lambda: measure_drift(current, outcomes, baseline, settings, failed))
+    drifted = part(
+        "drift", lambda: measure_drift(current, outcomes, baseline, settings, failed, block_nulls=block_nulls)
+    )
     if errors is not None and outcome_span is not None and drifted is not None:
         since = outcome_span[0]
         concept = part("concept_drift", lambda: measure_concept(errors, since, current.grid, settings))
@@ -245,6 +250,8 @@ def measure_drift(
     baseline: Profile | None,
     settings: Settings,
     failed: Failed = log_failure,
+    *,
+    block_nulls: BlockEffects | None = None,
 ) -> tuple[DriftReport, list[Missing]]:
     """Every profiled column against the baseline's; the label is read off the labelled rows."""
     empty = DriftReport(alpha=settings.drift_threshold, rows=current.rows)
@@ -271,6 +278,7 @@ def measure_drift(
             correction=settings.correction,
             minimum_effect=settings.minimum_effect,
             minimum_rows=settings.minimum_rows,
+            block_nulls=block_nulls,
         )
 
     sound = [name for name in now if name not in broken]

@@ -40,13 +40,13 @@ class PairedCounts:
 
 
 def paired_counts(baseline: ColumnView, current: ColumnView) -> PairedCounts:
-    """Coarse bins of numeric columns, categories of the others, rare cells pooled.
+    """Coarse bins of numeric columns, rare ones joined with neighbours; categories, rare ones pooled.
 
     A category that the grid does not know is a cell of its own, with count 0 in the sample that never saw it.
     """
     if is_numeric(baseline) and is_numeric(current):
         coarse = baseline.grid.coarse
-        return pooled(coarse.reduce(baseline.cells), coarse.reduce(current.cells))
+        return joined(coarse.reduce(baseline.cells), coarse.reduce(current.cells))
     if is_categorical(baseline) and is_categorical(current):
         novel = sorted({*baseline.novel, *current.novel})
         return pooled(_category_counts(baseline, novel), _category_counts(current, novel))
@@ -79,3 +79,29 @@ def pooled(baseline: NDArray[np.int64], current: NDArray[np.int64]) -> PairedCou
     kept_baseline[smallest] += rest[0][0]
     kept_current[smallest] += rest[1][0]
     return PairedCounts(kept_baseline, kept_current)
+
+
+def joined(baseline: NDArray[np.int64], current: NDArray[np.int64]) -> PairedCounts:
+    """Join bins in order until `LEAST_EXPECTED` rows of the smaller sample are expected in each.
+
+    Bins are cut at the baseline's deciles, so which of them are rare in both together is decided by the
+    current rows alone. Pooling the rare ones would gather what is low in the window (at 50 rows: 23 % false
+    alarms); a neighbour's rows are not low because its own are. Where only one bin would be left, a frequent
+    value between rare ones, the rare ones are pooled.
+    """
+    total = baseline + current
+    n, m = int(baseline.sum()), int(current.sum())
+    least = LEAST_EXPECTED * (n + m) / min(n, m)
+    if total.min() >= least:
+        return PairedCounts(baseline, current)
+    starts, gathered = [0], 0
+    for place, rows in enumerate(total.tolist()):
+        if gathered >= least:
+            starts.append(place)
+            gathered = 0
+        gathered += rows
+    if gathered < least and len(starts) > 1:
+        starts.pop()
+    if len(starts) == 1:
+        return pooled(baseline, current)
+    return PairedCounts(np.add.reduceat(baseline, starts), np.add.reduceat(current, starts))

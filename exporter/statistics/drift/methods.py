@@ -6,10 +6,10 @@ Names, units, kinds and minimum effects are the catalogue's; this module binds t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,12 +28,13 @@ from exporter.statistics.drift.divergence import (
     total_variation,
 )
 from exporter.statistics.drift.kolmogorov_smirnov import kolmogorov_smirnov
-from exporter.statistics.drift.missingness import missing_rows, missing_values
+from exporter.statistics.drift.missingness import MISSING, missing_rows, missing_values
 from exporter.statistics.drift.nulls import DriftTest
 from exporter.statistics.drift.views import ColumnView, is_categorical, is_numeric
 from exporter.statistics.drift.wasserstein import wasserstein_distance
 
 Statistic = Callable[[Any, Any], DriftTest]
+Methods = Literal["auto"] | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class Method:
     entry: DriftMethod
     function: Statistic
     needs_scale: bool = False
+
+    @property
+    def power_to_square(self) -> float:
+        """What makes the statistic a squared distance of the distributions: 1 where it is one already."""
+        return 1.0 if self.name in SQUARED else 2.0
 
     @property
     def name(self) -> str:
@@ -78,8 +84,11 @@ _FUNCTIONS: Mapping[str, Statistic] = {
     "g": g_test,
     "tv": total_variation,
     "linf": largest_difference,
-    "missing": missing_values,
+    MISSING: missing_values,
 }
+
+SQUARED = frozenset({"psi", "chi2", "g", "cvm", "anderson"})
+"""Methods whose statistic grows as the square of the distance of the distributions."""
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -98,6 +107,15 @@ AUTOMATIC: Mapping[Kind, str] = MappingProxyType(
 def automatic_method(kind: Kind) -> str | None:
     """The method that decides when none is configured; None for kinds that are not tested one by one."""
     return AUTOMATIC.get(kind)
+
+
+def methods_for(column: ColumnView, methods: Methods) -> list[str]:
+    """The methods of a column: those listed that are defined for its kind, or the automatic one."""
+    kind = column.grid.kind
+    if methods == "auto":
+        automatic = automatic_method(kind)
+        return [automatic] if automatic else []
+    return [name for name in methods if METHODS[name].defined_for(kind)]
 
 
 def drift_test(
@@ -139,7 +157,7 @@ def _obstacle(
         return Undefined("not_comparable", f"{method.name} is not defined for {kind.value} columns")
     if not _same_cells(baseline, current):
         return Undefined("not_comparable", "baseline and window are on different grids")
-    counted = _all_rows if method.name == "missing" else _rows_with_values
+    counted = _all_rows if method.name == MISSING else _rows_with_values
     too_few = _too_few(counted(baseline), counted(current), minimum_rows)
     if too_few is None and method.needs_scale and not _varies(baseline):
         return Undefined("constant", "the baseline does not vary, so it gives no unit of distance")

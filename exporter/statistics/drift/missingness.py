@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from exporter.statistics.drift.views import ColumnView
 
+MISSING = "missing"
+"""The method's name: it is tested on every column, and decides beside the method that was chosen."""
+
 LARGEST_EXACT = 50.0
 """Missing (or present) rows expected in the smaller sample up to which the null is the exact one."""
 

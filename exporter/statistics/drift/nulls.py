@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from scipy import special
@@ -73,6 +74,51 @@ class GammaNull:
     def critical_value(self, level: float, floor: float = 0.0) -> float:
         scaled = float(special.gammainccinv(1 / self.relative_variance, level))
         return max(floor, scaled * self.relative_variance * self.mean)
+
+
+@dataclass(frozen=True, slots=True)
+class ChiNull:
+    """A chi distribution with the given mean and squared coefficient of variation, both positive.
+
+    Sums of |normal| variables have tails like it: one variable is chi with one degree of freedom.
+    """
+
+    mean: float
+    freedom: float
+
+    @classmethod
+    def fitted(cls, mean: float, relative_variance: float) -> ChiNull:
+        """The chi distribution with these moments."""
+        return cls(mean, chi_freedom(relative_variance))
+
+    def p_value(self, statistic: float) -> float:
+        scaled = max(statistic, 0.0) / self.mean * _chi_mean(self.freedom)
+        return float(special.gammaincc(self.freedom / 2, scaled * scaled / 2))
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float:
+        square = 2 * float(special.gammainccinv(self.freedom / 2, level))
+        return max(floor, math.sqrt(square) * self.mean / _chi_mean(self.freedom))
+
+
+def _chi_mean(freedom: float) -> float:
+    return math.sqrt(2) * math.exp(
+        float(special.gammaln((freedom + 1) / 2)) - float(special.gammaln(freedom / 2))
+    )
+
+
+@lru_cache(maxsize=4096)
+def chi_freedom(relative_variance: float) -> float:
+    """Degrees of freedom of the chi distribution with this squared coefficient of variation."""
+    freedom = max(0.5 / relative_variance, 0.05)
+    for _ in range(60):
+        gap = freedom / _chi_mean(freedom) ** 2 - 1 - relative_variance
+        raised = freedom * 1.001
+        slope = (raised / _chi_mean(raised) ** 2 - 1 - relative_variance - gap) / (raised - freedom)
+        following = min(max(freedom - gap / slope, freedom / 4), freedom * 4)
+        if abs(following - freedom) < 1e-9 * freedom:
+            break
+        freedom = following
+    return freedom
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,23 @@ on the pooled rows alone, so leaving it out keeps the promised rate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from exporter.results import ColumnDrift, DriftReport, TestResult, Undefined
 from exporter.schema import Role
-from exporter.statistics.drift.methods import METHODS, automatic_method, drift_test
-from exporter.statistics.drift.missingness import missing_rows
+from exporter.statistics.drift.blocks import LEAST_BLOCKS, BlockEffect, widened
+from exporter.statistics.drift.methods import METHODS, Methods, automatic_method, drift_test, methods_for
+from exporter.statistics.drift.missingness import MISSING, missing_rows
 from exporter.statistics.drift.multiplicity import Correction, corrected_level
 from exporter.statistics.drift.nulls import DriftTest, PointNull
 from exporter.statistics.drift.views import ColumnView
 
-MISSING = "missing"
-
 MinimumEffect = Literal["auto"] | float | Mapping[str, float]
-Methods = Literal["auto"] | Sequence[str]
+BlockEffects = Mapping[tuple[str, str], BlockEffect]
+"""By (column, method), from :func:`exporter.statistics.drift.blocks.block_effects`."""
+
+NO_BLOCKS = f"rows taken as independent: the baseline has fewer than {LEAST_BLOCKS} blocks with enough rows"
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class _Candidate:
     effects: dict[str, float] = field(default_factory=dict)
     undefined: dict[str, Undefined] = field(default_factory=dict)
     family: list[str] = field(default_factory=list)
+    detail: str = ""
 
 
 def drift_verdicts(
@@ -50,6 +53,7 @@ def drift_verdicts(
     correction: Correction = "bh",
     minimum_effect: MinimumEffect = "auto",
     minimum_rows: int = 100,
+    block_nulls: BlockEffects | None = None,
     baseline_rows: int = 0,
     rows: int = 0,
 ) -> DriftReport:
@@ -72,6 +76,9 @@ def drift_verdicts(
         `missing`, and a mapping for the methods that it names. For chi2 and g in units of n m / (n + m).
     minimum_rows : int
         Rows with a value that baseline and window both need.
+    block_nulls : mapping or None
+        How far blocks of the baseline lie apart beyond what their rows explain; None takes rows as
+        independent. A test without an entry does so too, and the column's `detail` says it.
     baseline_rows, rows : int
         For the report.
 
@@ -92,6 +99,7 @@ def drift_verdicts(
                 methods=methods,
                 minimum_effect=minimum_effect,
                 minimum_rows=minimum_rows,
+                block_nulls=block_nulls,
             )
         )
     ]
@@ -127,9 +135,10 @@ def _candidate(
     methods: Methods,
     minimum_effect: MinimumEffect,
     minimum_rows: int,
+    block_nulls: BlockEffects | None,
 ) -> _Candidate | None:
     """Run the tests of one column; None when no method is defined for its kind."""
-    names = _methods_for(current, methods)
+    names = methods_for(current, methods)
     if not names:
         return None
     deciding = _deciding(names, baseline)
@@ -140,6 +149,12 @@ def _candidate(
         if isinstance(test, Undefined) or baseline is None:
             candidate.undefined[method] = test if isinstance(test, Undefined) else Undefined("no_baseline")
             continue
+        if block_nulls is not None:
+            effect = block_nulls.get((name, method))
+            if effect is not None:
+                test = replace(test, null=widened(test.null, method, effect, baseline, current))
+            elif method == deciding:
+                candidate.detail = NO_BLOCKS
         candidate.tests[method] = test
         candidate.p_values[method] = test.p_value
         candidate.effects[method] = _effect(method, minimum_effect, baseline, current)
@@ -150,14 +165,6 @@ def _candidate(
         and not (method == MISSING and isinstance(candidate.tests[method].null, PointNull))
     ]
     return candidate
-
-
-def _methods_for(column: ColumnView, methods: Methods) -> list[str]:
-    kind = column.grid.kind
-    if methods == "auto":
-        automatic = automatic_method(kind)
-        return [automatic] if automatic else []
-    return [name for name in methods if METHODS[name].defined_for(kind)]
 
 
 def _deciding(names: Sequence[str], baseline: ColumnView | None) -> str:
@@ -223,6 +230,7 @@ def _verdict(candidate: _Candidate, level: float, q_values: Mapping[tuple[str, s
         chosen.q_value,
         results,
         candidate.undefined,
+        detail=candidate.detail,
     )
 
 
