@@ -28,11 +28,12 @@ from exporter.arrays import (
 from exporter.baseline import build, grid_of, read_artifact, resolved_schema, write_artifact
 from exporter.batch import Batch, validate_batch
 from exporter.catalog import DRIFT_METHODS, FAMILIES, PERFORMANCE_METRICS
+from exporter.custommetrics import CustomMetrics, failures_noted, importable, resolve
 from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
 from exporter.evaluation import Settings, measure_drift, measure_performance, reference_performance
 from exporter.families import evaluation_samples
 from exporter.profilefile import write_profiles
-from exporter.profiles import Grid, Profile, encode, profile_outcomes, profile_rows
+from exporter.profiles import Grid, Meters, Profile, encode, profile_outcomes, profile_rows
 from exporter.results import DriftReport, Evaluation, PerformanceResults, Window
 from exporter.schema import Schema, ScoreKind, Task
 from exporter.statistics.concept import error_sums
@@ -52,8 +53,9 @@ class ModelMonitor:
     Parameters
     ----------
     model_name : str
-    metrics : sequence of str, optional
-        Names of the catalogue; default all that fit the task and what is given.
+    metrics : sequence of str or function, optional
+        Names of the catalogue, and functions of labelled rows, see :func:`exporter.custom_metric`; default
+        all names that fit the task and what is given.
     drift_threshold : float
         False-alarm rate of the drift verdict (a p-value).
     alert_threshold : float
@@ -85,7 +87,7 @@ class ModelMonitor:
     def __init__(
         self,
         model_name: str,
-        metrics: Sequence[str] | None = None,
+        metrics: Sequence[str | Callable[..., Any]] | None = None,
         drift_threshold: float = 0.05,
         alert_threshold: float = 0.1,
         *,
@@ -101,13 +103,15 @@ class ModelMonitor:
             raise ConfigurationError(f"drift_threshold is a rate between 0 and 1, got {drift_threshold!r}")
         if alert_threshold <= 0:
             raise ConfigurationError(f"alert_threshold is a drop above 0, got {alert_threshold!r}")
-        _check_known("metrics", metrics or (), PERFORMANCE_METRICS)
+        names = None if metrics is None else [metric for metric in metrics if isinstance(metric, str)]
+        _check_known("metrics", names or (), PERFORMANCE_METRICS)
         _check_known("methods", () if methods == "auto" else methods, DRIFT_METHODS)
         _check_known("task", [task] if task is not None else [], _TASKS)
         _check_known("score_kind", [score_kind], tuple(ScoreKind))
         self.model_name = model_name
         self.version = version
-        self.metrics = tuple(metrics) if metrics is not None else None
+        self.metrics = tuple(names) if names is not None else None
+        self._custom = CustomMetrics.of_functions([m for m in metrics or () if not isinstance(m, str)])
         self.drift_threshold = drift_threshold
         self.alert_threshold = alert_threshold
         self.score_kind = ScoreKind(score_kind)
@@ -159,6 +163,7 @@ class ModelMonitor:
             score=None if y_score is None else score_columns(task, classes, y_score),
             score_kind=self.score_kind,
             positive_label=positive,
+            kept=self._custom.columns,
         )
         table = self._table(schema, features, y_pred=y_pred, y_true=truth, y_score=y_score)
         batch = self._validate(table, schema)
@@ -166,7 +171,9 @@ class ModelMonitor:
         batch = self._validate(table, schema)
         self._schema = schema
         self._grid = grid_of(batch)
-        self._baseline = build(self._grid, batch, batch.outcomes.label, resolution=None).profile
+        self._baseline = build(
+            self._grid, batch, batch.outcomes.label, resolution=None, meters=self._meters()
+        ).profile
         self._last = None
         return self
 
@@ -183,19 +190,23 @@ class ModelMonitor:
 
     # -- checks -------------------------------------------------------------------------------------
 
-    def check_performance(self, y_true: Any, y_pred: Any, *, y_score: Any = None) -> PerformanceResults:
+    def check_performance(
+        self, y_true: Any, y_pred: Any, features: Table | None = None, *, y_score: Any = None
+    ) -> PerformanceResults:
         """Every metric with its bounds, its baseline, its drop, and whether it is degraded.
 
-        Where no metrics were chosen, those that need a score are there when `y_score` is.
+        Where no metrics were chosen, those that need a score are there when `y_score` is. Of `features` only
+        the columns that metrics of your own read are looked at.
         """
         grid, baseline, schema = self._ready()
-        table = self._table(schema, None, y_pred=y_pred, y_true=y_true, y_score=y_score)
+        table = self._table(schema, features, y_pred=y_pred, y_true=y_true, y_score=y_score)
         batch = self._validate(table, replace(schema, features=()))
-        outcomes = profile_outcomes(grid, batch.outcomes)
+        outcomes = profile_outcomes(grid, batch.outcomes, meters=self._meters().outcomes)
         settings = self._settings()
         if settings.metrics is None and (y_score is None or schema.score is None):
             settings = replace(settings, metrics=_without_score(outcomes))
         results, missing = measure_performance(outcomes, reference_performance(baseline, settings), settings)
+        results, missing = failures_noted(results, missing, self._custom.failures(self.version))
         now = self._clock()
         for name, metric in results.metrics.items():
             self._records.append(
@@ -251,7 +262,9 @@ class ModelMonitor:
         batch = self._validate(as_table(frame, schema.features), schema, outcomes_optional=True)
         profile = profile_rows(grid, batch, threads=2 if batch.rows >= 50_000 else 1)
         if batch.outcomes.label is not None:
-            profile = profile.merge(profile_outcomes(grid, batch.outcomes))
+            profile = profile.merge(
+                profile_outcomes(grid, batch.outcomes, meters=self._meters().outcomes)
+            )
         return profile
 
     def profile_file(self, frame: Table, *, resolution: float, timestamp: str | None = None) -> bytes:
@@ -269,11 +282,12 @@ class ModelMonitor:
         batch = self._validate(as_table(frame, schema.features), timed, outcomes_optional=True)
         starts = bucket_starts(batch.event_time, resolution)
         buckets = []
+        meters = (error_sums, *self._meters().outcomes)
         for start in np.unique(starts):
             part = batch.take(np.flatnonzero(starts == start))
             profile = profile_rows(grid, part)
             if part.outcomes.label is not None:
-                profile = profile.merge(profile_outcomes(grid, part.outcomes, meters=(error_sums,)))
+                profile = profile.merge(profile_outcomes(grid, part.outcomes, meters=meters))
             buckets.append((int(start), profile))
         return write_profiles(
             grid, buckets, newest_event=float(batch.event_time.max()), resolution=resolution
@@ -296,6 +310,7 @@ class ModelMonitor:
             "model": self.model_name,
             "monitor": {
                 "metrics": self.metrics,
+                "functions": [importable(function) for function in self._custom.functions],
                 "drift_threshold": self.drift_threshold,
                 "alert_threshold": self.alert_threshold,
                 "task": self._task,
@@ -325,7 +340,11 @@ class ModelMonitor:
             raise UnreadableError(
                 "this artifact is a baseline, not a saved monitor; ModelMonitor.save makes one"
             )
-        monitor = cls(header["model"], **header["monitor"])
+        settings = dict(header["monitor"])
+        functions = [resolve(path) for path in settings.pop("functions", ())]
+        if functions:
+            settings["metrics"] = [*(settings["metrics"] or ()), *functions]
+        monitor = cls(header["model"], **settings)
         monitor._schema, monitor._grid, monitor._baseline = grid.schema, grid, baseline
         monitor._records = list(header["history"])
         return monitor
@@ -347,11 +366,15 @@ class ModelMonitor:
             )
         return self._grid, self._baseline, self._schema
 
+    def _meters(self) -> Meters:
+        return Meters(outcomes=(self._custom.meter(self.version),))
+
     def _settings(self) -> Settings:
         return Settings(
             drift_threshold=self.drift_threshold,
             alert_threshold=self.alert_threshold,
             metrics=self.metrics,
+            custom=self._custom.measures,
             methods=self._methods,
             minimum_rows=self._minimum_rows,
         )

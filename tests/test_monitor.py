@@ -545,3 +545,29 @@ def test_a_monitor_without_features_checks_performance_only() -> None:
     drift = monitor.detect_drift(features(2))
     assert drift.columns == {}
     assert drift.detected_columns == []
+
+
+def test_metrics_may_be_functions_of_rows_and_their_columns(tmp_path):
+    """A function gives value, bounds, baseline and drop, survives a save, and says why it fails."""
+    from tests.service.sample_metrics import broken, profit
+
+    generator = np.random.default_rng(5)
+    amounts = pd.DataFrame({"amount": generator.uniform(1, 9, 400)})
+    truth = generator.uniform(size=400) < 0.5
+    monitor = ModelMonitor("m", metrics=["accuracy", profit, broken])
+    monitor.set_baseline(truth, truth, amounts)
+    answers = truth.copy()
+    answers[:100] = ~answers[:100]
+    results = monitor.check_performance(truth, answers, amounts)
+    gained = np.where(answers == truth, amounts["amount"], -amounts["amount"])
+    assert results["profit"].value == pytest.approx(gained.mean())
+    assert results["profit"].baseline == pytest.approx(amounts["amount"].mean())
+    assert results["profit"].degraded
+    assert (results["broken"].value, results["broken"].reason) == (None, "error")
+    assert results["accuracy"].value == 0.75
+    monitor.save(tmp_path / "monitor")
+    again = ModelMonitor.load(tmp_path / "monitor").check_performance(truth, answers, amounts)
+    assert again["profit"] == results["profit"]
+    assert monitor.check_performance(truth, answers)["profit"].reason == "error"
+    with pytest.raises(ConfigurationError, match="unknown metrics"):
+        ModelMonitor("m", metrics=["acuracy"])

@@ -5,8 +5,8 @@ which add up over batches, buckets and segments (:mod:`exporter.custommetrics.te
 """
 
 from exporter.custommetrics.collection import CustomMetrics, MetricError
-from exporter.custommetrics.functions import custom_metric
-from exporter.custommetrics.measure import Measure, measured, with_failures
+from exporter.custommetrics.functions import custom_metric, importable, resolve
+from exporter.custommetrics.measure import Measure, failures_noted, measured, with_failures
 from exporter.custommetrics.terms import CustomMetricError
 
 __all__ = [
@@ -15,6 +15,9 @@ __all__ = [
     "Measure",
     "MetricError",
     "custom_metric",
+    "failures_noted",
+    "importable",
     "measured",
+    "resolve",
     "with_failures",
 ]

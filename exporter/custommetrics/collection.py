@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exporter.batch import Outcomes
+from exporter.catalog import PERFORMANCE_METRICS
 from exporter.config import CustomMetric
 from exporter.custommetrics.frame import OWN_COLUMNS
 from exporter.custommetrics.functions import PythonMetric, declared_by, fingerprint, resolve
@@ -85,11 +86,28 @@ class CustomMetrics:
         return cls(metrics)
 
     @classmethod
-    def of_functions(cls, functions: Mapping[str, Callable[..., Any]]) -> CustomMetrics:
-        """Functions by name, with what they declare of themselves."""
-        return cls(
-            [_of_function(CustomMetric(name=name, function="m:f"), f) for name, f in functions.items()]
-        )
+    def of_functions(cls, functions: Sequence[Callable[..., Any]]) -> CustomMetrics:
+        """Functions under their own names, with what they declare of themselves.
+
+        Raises
+        ------
+        ConfigurationError
+            Two have one name, or one has the name of a metric of the catalogue.
+        """
+        metrics: list[Metric] = []
+        for function in functions:
+            name = getattr(function, "__name__", "")
+            if not name.isidentifier() or name in PERFORMANCE_METRICS:
+                raise ConfigurationError(f"a metric needs a name of its own, but {name or function!r} came")
+            if any(name == metric.measure.name for metric in metrics):
+                raise ConfigurationError(f"there are two metrics called {name}")
+            metrics.append(_of_function(CustomMetric(name=name, function="of:python"), function))
+        return cls(metrics)
+
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """The Python functions among them."""
+        return [metric.function for metric in self._metrics if isinstance(metric, PythonMetric)]
 
     @property
     def measures(self) -> tuple[Measure, ...]:

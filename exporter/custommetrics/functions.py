@@ -98,6 +98,26 @@ def resolve(path: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]  # callable, whatever it is
 
 
+def importable(function: Callable[..., Any]) -> str:
+    """The path under which :func:`resolve` finds a function again.
+
+    Raises
+    ------
+    ConfigurationError
+        It is found under none: a lambda, or a function of the main program or of another function.
+    """
+    path = f"{function.__module__}:{getattr(function, '__qualname__', '')}"
+    try:
+        found = resolve(path) is function and function.__module__ != "__main__"
+    except ConfigurationError:
+        found = False
+    if not found:
+        raise ConfigurationError(
+            f"the metric {path} cannot be found again by its name; put the function into a module of its own"
+        )
+    return path
+
+
 def fingerprint(function: Callable[..., Any], *further: object) -> str:
     """A short hash of what a function does, as far as its own text says: comments and layout do not count.
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter.custommetrics.terms import CustomMetricError
-from exporter.results import Estimate, Evaluation, Undefined
+from exporter.results import Estimate, Evaluation, PerformanceResults, Undefined
 from exporter.statistics.intervals import normal_quantile
 from exporter.statistics.ratio import WIDTH, ratio_of_sums, total_of_sums
 
 Key = tuple[str, ...]
+Missing = tuple[str, str | None, str]
 
 KIND = "custom"
 """What the names of a custom metric's totals begin with."""
@@ -77,22 +78,26 @@ def measured(
     return results
 
 
-def with_failures(evaluation: Evaluation, failures: Mapping[str, CustomMetricError]) -> Evaluation:
-    """The evaluation with what is known of metrics that failed on the newest rows.
+def failures_noted(
+    results: PerformanceResults, missing: Sequence[Missing], failures: Mapping[str, CustomMetricError]
+) -> tuple[PerformanceResults, list[Missing]]:
+    """Results, and what is missing of them, with the reasons of metrics that failed on the newest rows.
 
-    Such a metric has its reason also while the window still has a value, from rows on which it did not fail.
+    Such a metric has its reason also while it still has a value, from rows on which it did not fail.
     """
-    if not failures:
-        return evaluation
-    metrics = dict(evaluation.performance.metrics)
+    metrics = dict(results.metrics)
     for name, failure in failures.items():
         result = metrics.get(name)
         if result is not None and result.value is None:
             metrics[name] = replace(result, reason=failure.reason, detail=failure.message)
-    kept = [entry for entry in evaluation.undefined if entry[0] != "performance" or entry[1] not in failures]
-    failed = [("performance", name, failure.reason) for name, failure in failures.items()]
-    return replace(
-        evaluation,
-        performance=replace(evaluation.performance, metrics=metrics),
-        undefined=(*kept, *failed),
-    )
+    kept = [entry for entry in missing if entry[0] != "performance" or entry[1] not in failures]
+    failed: list[Missing] = [("performance", name, failure.reason) for name, failure in failures.items()]
+    return replace(results, metrics=metrics), [*kept, *failed]
+
+
+def with_failures(evaluation: Evaluation, failures: Mapping[str, CustomMetricError]) -> Evaluation:
+    """The same of an evaluation."""
+    if not failures:
+        return evaluation
+    results, missing = failures_noted(evaluation.performance, evaluation.undefined, failures)
+    return replace(evaluation, performance=results, undefined=tuple(missing))

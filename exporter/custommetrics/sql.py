@@ -1,9 +1,9 @@
 """SQL aggregates as metrics: a ratio of sums, counts or means over labelled rows.
 
 The expression is taken apart into what each row adds to a numerator and to a denominator. These two are
-rendered from the checked tree, evaluated row by row in the rules' worker process, and summed here: a
-value of many batches is the value of all their rows. What is not such a ratio (a median, a distinct count, a largest
-value) cannot be put together from batches, and is refused.
+rendered from the checked tree, evaluated row by row in the rules' worker process, and summed here:
+a value of many batches is the value of all their rows. What is not such a ratio (a median, a distinct count,
+a largest value) cannot be put together from batches, and is refused.
 """
 
 from __future__ import annotations
