@@ -263,11 +263,11 @@ class ProfileSeries:
         buckets = [self._tiers[width][start] for start in self._within(span, width)]
         return sum(bucket.rows for bucket in buckets), sum(bucket.labeled for bucket in buckets)
 
-    def merged(self, span: Span) -> Profile:
-        """Everything between two instants, at the finest resolution."""
+    def merged(self, span: Span, parts: tuple[Part, ...] = ("features", "outcomes")) -> Profile:
+        """Everything between two instants, or one part of it, at the finest resolution."""
         total = Profile.empty(self.grid)
         for start in self._within(span, self.resolution):
-            self._tiers[self.resolution][start].add_to(total, ("features", "outcomes"))
+            self._tiers[self.resolution][start].add_to(total, parts)
         return total
 
     def _within(self, span: Span, width: float) -> Iterator[int]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.catalog import PERFORMANCE_METRICS
+from exporter.config.comparison import OF_LABELS
 from exporter.config.model import DAY_SECONDS, ModelConfig, name_problem
 from exporter.durations import format_duration
 from exporter.schema import Kind, Task
+from exporter.settings import suggestion
 from exporter.yamlfile import Problem
 
 MAX_BUCKETS = 100_000
@@ -24,6 +26,9 @@ def misfits(model: ModelConfig) -> Iterator[Problem]:
         yield ("idempotency_retention",), "expected at least 24h"
     if model.champion is not None and (wrong := name_problem(model.champion)):
         yield ("champion",), wrong
+    split = model.comparison.split
+    if isinstance(split, dict) and model.champion not in split:
+        yield ("comparison", "split"), f"the champion {model.champion!r} has no share"
 
 
 def _window_misfits(model: ModelConfig) -> Iterator[Problem]:
@@ -110,6 +115,14 @@ def _role_misfits(model: ModelConfig) -> Iterator[Problem]:
 
 def _metric_misfits(model: ModelConfig) -> Iterator[Problem]:
     labels: set[str] = set()
+    known = {metric.name for metric in model.custom_metrics}
+    for index, name in enumerate(model.comparison.metrics or ()):
+        label = name.rpartition(":")[2]
+        if name not in PERFORMANCE_METRICS and name not in OF_LABELS and label not in known:
+            choices = [*PERFORMANCE_METRICS, *OF_LABELS, *known]
+            yield ("comparison", "metrics", index), f"unknown metric {name!r}" + suggestion(name, choices)
+        elif name in OF_LABELS and model.task is not OF_LABELS[name]:
+            yield ("comparison", "metrics", index), f"{name} does not fit the task {model.task}"
     for place, metrics in (
         (("metrics",), model.metrics),
         (("comparison", "metrics"), model.comparison.metrics),

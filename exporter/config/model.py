@@ -207,6 +207,11 @@ class Baseline(Settings):
         description="`first_rows`: the first `rows` become a provisional baseline; `pushed`: wait.",
     )
     rows: int = Field(default=10_000, ge=2, description="How many first rows make the provisional baseline.")
+    season: Literal["none", "hour", "weekday"] = Field(
+        default="none",
+        description="Compare windows with the same hours of the baseline only: `hour` of the day (windows "
+        "shorter than a day), or `weekday` and hour (shorter than a week).",
+    )
     refresh: Refresh | None = Field(
         default=None, description="Replace the baseline regularly; off by default."
     )

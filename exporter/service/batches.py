@@ -25,6 +25,7 @@ from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
+from exporter.service.pairs import Pairs, chunks_of, labelled_pairs, pair_deltas
 from exporter.service.payload import payload_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
 from exporter.service.tallies import arrival_tallies, rejected_tallies, tally_arrival, tally_rows
@@ -76,6 +77,8 @@ class _Admitted:
     """Labels that came in the same rows, by id."""
     elsewhere: Join | None = None
     """What the inline labels meet in other versions."""
+    pairs: list[Pairs] = field(default_factory=list)
+    """Labelled rows whose ids the other side of a comparison has answered too."""
     taken: tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]] | None = None
 
 
@@ -199,6 +202,7 @@ class BatchIngestion:
             cls._index(lane, admitted, version, accepted, payload)
             if admitted.elsewhere is not None:
                 admitted.elsewhere.mark(index)
+            admitted.pairs = labelled_pairs(lane, accepted[~np.isnan(admitted.known)], version=version)
         return admitted
 
     @staticmethod
@@ -376,6 +380,11 @@ class BatchIngestion:
             payloads = self._store.payloads(lane.name, admitted.elsewhere.chunks())
             names = dict(enumerate(lane.index.versions))
             deltas += join_deltas(lane, admitted.elsewhere, payloads, names)[0]
+        if admitted.pairs:
+            own = {chunk.id: chunk.payload for chunk in admitted.chunks}
+            others = chunks_of(admitted.pairs) - own.keys()
+            stored = self._store.payloads(lane.name, others)
+            deltas += pair_deltas(lane, grid, admitted.pairs, {**stored, **own})
         return deltas
 
 

@@ -27,6 +27,7 @@ from exporter.service.estimates import estimator_of, with_estimates
 from exporter.service.gaps import gaps
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
 from exporter.service.telemetry import Telemetry
+from exporter.service.yardsticks import Yardstick, yardstick
 from exporter.statistics.concept import ErrorStream
 from exporter.store import StoredBaseline
 from exporter.windows import Pieces, Span, label_watermark
@@ -52,6 +53,8 @@ class Plan:
     reference: Reference
     estimator: Estimator | Undefined | None
     """What estimates performance without labels."""
+    stored: StoredBaseline | None
+    """The baseline with its buckets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,9 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
 
 def measured(lane: Lane, plan: Plan, taken: Input, settings: Settings, failed: Failed) -> Evaluation:
     """All that is measured of one window."""
-    made = _evaluated(taken, plan, settings, failed)
+    subject = taken.subject
+    ruler = yardstick(lane, plan.stored, Span(subject.start, subject.end), subject.window.seconds)
+    made = _evaluated(taken, plan, ruler, settings, failed)
     made = with_estimates(
         made,
         lane,
@@ -148,7 +153,7 @@ def plan_of(
     if then is None:
         lane.compared_with[state.name] = None if baseline is None else baseline.id
     series = tuple(sorted(state.series))
-    return Plan(state.name, series, state.watermark or 0.0, profile, reference, estimator)
+    return Plan(state.name, series, state.watermark or 0.0, profile, reference, estimator, baseline)
 
 
 def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, failed: Failed) -> Reference:
@@ -174,7 +179,9 @@ def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, f
     return None if known is None else known[1]
 
 
-def _evaluated(taken: Input, plan: Plan, settings: Settings, failed: Failed) -> Evaluation:
+def _evaluated(
+    taken: Input, plan: Plan, ruler: Yardstick, settings: Settings, failed: Failed
+) -> Evaluation:
     """The evaluation of one window; when its profile cannot be read, all of it is an `error`."""
     subject = taken.subject
     try:
@@ -188,6 +195,8 @@ def _evaluated(taken: Input, plan: Plan, settings: Settings, failed: Failed) -> 
             settings=settings,
             labeled_rows=taken.labeled_rows,
             errors=taken.errors,
+            seasonal=ruler.profile,
+            block_nulls=ruler.block_nulls,
             failed=failed,
         )
     except Exception as error:  # noqa: BLE001  # the other windows go on

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from exporter.clock import Clock
 from exporter.service.evaluator import Evaluator
+from exporter.service.history_upkeep import HistoryUpkeep
 from exporter.service.lane import Lane
 from exporter.service.publisher import Publisher
 from exporter.service.refresh import Refresher
@@ -41,6 +42,7 @@ class Housekeeping:
         self._telemetry = telemetry
         self._publisher = publisher
         self._evaluator = evaluator
+        self._history = history
         self._refresher = refresher
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -74,6 +76,7 @@ class Housekeeping:
             self._expired_at = now
             for lane in list(self._lanes.values()):
                 self.expire(lane, now)
+                self._history.expire(lane, now)
         self._measure()
         self._publisher.publish()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
@@ -25,6 +25,7 @@ from exporter.service.flights import Flights
 from exporter.service.gate import Gate
 from exporter.service.payload import SEGMENT_SEPARATOR, LabelCodes
 from exporter.service.profiling import SegmentValues
+from exporter.statistics.drift.blocks import BlockEffect
 from exporter.store import Commit, Delta, PredictionIndex, StoredBaseline
 from exporter.windows import ProfileSeries
 
@@ -108,6 +109,12 @@ class Lane:
     """Id of the baseline that each version was last evaluated against."""
     drift_against: dict[str, str | None] = field(default_factory=dict)
     """The same of the verdicts that `drift_since` tells of."""
+    seasonal: OrderedDict[tuple[str, frozenset[int]], Profile | None] = field(default_factory=OrderedDict)
+    """Parts of baselines by (baseline id, hours); None where that has too few rows."""
+    block_effects: dict[tuple[str, float], Mapping[tuple[str, str], BlockEffect]] = field(
+        default_factory=dict
+    )
+    """What blocks of baselines differ by, by (baseline id, seconds of a block)."""
     blocked: dict[str | None, Blocked] = field(default_factory=dict)
     """Refreshes that are due, by the version whose baseline it is; None for that of all versions."""
     contests: Contests = field(default_factory=Contests)
@@ -200,8 +207,8 @@ class Lane:
             self.failures[version] = dict(failures)
 
     def apply(self, deltas: Iterable[Delta]) -> None:
-        """Add what was committed to the windows and to comparisons."""
-        deltas = list(deltas)
+        """Add what was committed to the windows and to comparisons, but for what is for the history only."""
+        deltas = [delta for delta in deltas if delta.backfilled is None]
         self.contests.add(deltas)
         for delta in deltas:
             self.series(delta.version, delta.segment).add(delta.bucket, delta.profile)
@@ -265,6 +272,10 @@ class Lane:
         self.baselines.pop(baseline_id, None)
         self._decoded.pop(baseline_id, None)
         self.references.pop(baseline_id, None)
+        for key in [key for key in self.seasonal if key[0] == baseline_id]:
+            del self.seasonal[key]
+        for block in [block for block in self.block_effects if block[0] == baseline_id]:
+            del self.block_effects[block]
         self.estimators.pop(baseline_id, None)
 
 

@@ -9,6 +9,7 @@ from exporter.custommetrics import CustomMetrics
 from exporter.profiles import Grid, row_counts
 from exporter.rules import RuleSet
 from exporter.service.baselines import read_raw
+from exporter.service.contests import STATE, Contests
 from exporter.service.lane import Lane, split_segment
 from exporter.service.payload import LabelCodes
 from exporter.store import Store
@@ -48,6 +49,8 @@ def recover(name: str, config: ModelConfig, store: Store, rules: RuleSet) -> Lan
             lane.version(key[1]).watermark = value
         elif key[0] == "drift_since" and value > 0:
             lane.drift_since[key[1:]] = lane.kept_drift_since[key[1:]] = value
+    states = {key: value for key, value in stored.state.items() if key[0] == STATE}
+    lane.contests = Contests(stored.carried, known=states, kept=dict(states))
     for version, data in stored.rows:
         lane.keep_raw(version, [(version, data)], read_raw(data).num_rows)
     if lane.grid is not None:

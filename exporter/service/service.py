@@ -25,6 +25,7 @@ from exporter.service.comparisons import comparisons
 from exporter.service.evaluator import Evaluator
 from exporter.service.history import HistoryRecorder
 from exporter.service.history_queries import Question, history, open_history
+from exporter.service.history_upkeep import HistoryUpkeep
 from exporter.service.housekeeping import Housekeeping
 from exporter.service.labels import LabelIngestion
 from exporter.service.lane import Lane
@@ -66,7 +67,7 @@ class Service:
         self._baselines = BaselineService(store, self._clock)
         self._refresher = Refresher(self._baselines, self._clock)
         self._publisher = Publisher(self._lanes, self.telemetry, self._clock)
-        self._history = HistoryRecorder(store.history)
+        self._history = HistoryRecorder(store.history, store.past)
         self._evaluator = Evaluator(
             self._lanes, self._clock, self.telemetry, self._evaluation_done, self._evaluation_failed
         )
@@ -143,6 +144,8 @@ class Service:
             answer = self._batches.ingest(
                 lane, table, version, Request("batches", key, body_hash, version), backfill=backfill
             )
+        if backfill:
+            self._history.past_changed(model)
         self._taken(lane)
         return answer
 

@@ -105,8 +105,12 @@ CREATE TABLE history_marks (
 
 CREATE TABLE past_deltas (
     id INTEGER PRIMARY KEY, model INTEGER NOT NULL, version TEXT NOT NULL, segment TEXT NOT NULL,
-    bucket INTEGER NOT NULL, grid TEXT NOT NULL, arrival REAL NOT NULL, profile BLOB NOT NULL
+    bucket INTEGER NOT NULL, grid TEXT NOT NULL, stored REAL NOT NULL, profile BLOB NOT NULL
 );
+CREATE TABLE history_gone (
+    model INTEGER NOT NULL, version TEXT NOT NULL, past INTEGER NOT NULL, first INTEGER NOT NULL,
+    until INTEGER NOT NULL, PRIMARY KEY (model, version, past)
+) WITHOUT ROWID;
 CREATE INDEX past_deltas_by_bucket ON past_deltas (model, version, segment, bucket);
 """
 

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from exporter.errors import CorruptStoreError
+from exporter.store.carrying import read_carried
 from exporter.store.predictions import PredictionIndex
 from exporter.store.records import BIN_TYPE, BucketKey, StoredAnswer, StoredBaseline, StoredModel
 
@@ -61,6 +62,7 @@ def read_model(connection: sqlite3.Connection, name: str, model: int, hash_key: 
             )
         ],
         index=index,
+        carried=read_carried(connection, model),
     )
 
 

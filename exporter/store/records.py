@@ -39,12 +39,16 @@ class Delta:
         Start of the bucket, unix seconds.
     profile : Profile
         Never changed by the store; it may be shared with the caller.
+    backfilled : float or None
+        When it came (Unix seconds), if it is for the history only: it is kept apart from what windows of now
+        are merged from.
     """
 
     version: str
     segment: str
     bucket: int
     profile: Profile
+    backfilled: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,8 @@ class Commit:
         Grid id and bytes to keep.
     baseline : StoredBaseline or None
         Stored, and activated when `active`, together with the rest.
+    marks : mapping of (version, bucket) to int
+        What changed in buckets that windows of the history cover; see :class:`exporter.store.Change`.
     """
 
     model: str
@@ -175,6 +181,7 @@ class Commit:
     drop_rows: bool = False
     grid: tuple[str, bytes] | None = None
     baseline: StoredBaseline | None = None
+    marks: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -194,3 +201,5 @@ class StoredModel:
     baselines: list[StoredBaseline]
     rows: list[tuple[str, bytes]]
     index: PredictionIndex
+    carried: dict[tuple[str, int], list[tuple[str, bytes]]] = field(default_factory=dict)
+    """(grid id, encoded outcomes) of buckets that have expired, by version and the start they count from."""

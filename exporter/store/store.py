@@ -14,6 +14,7 @@ from exporter.store.carrying import CarriedSpan, carry_deltas, drop_carried
 from exporter.store.database import Database, translated
 from exporter.store.history import HistoryStore
 from exporter.store.journal import QUEUED_COMMITS, Journal
+from exporter.store.past import PastStore
 from exporter.store.payloads import CACHE_BYTES, PayloadCache, decode_payload
 from exporter.store.reading import read_answer, read_model
 from exporter.store.records import Commit
@@ -50,6 +51,7 @@ class Store:
         self._payloads = PayloadCache(cache_bytes)
         self._journal = Journal(database, queued_commits=queued_commits)
         self.history = HistoryStore(database, self._journal)
+        self.past = PastStore(self.history)
 
     @classmethod
     def open(

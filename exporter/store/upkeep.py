@@ -189,13 +189,13 @@ def drop_answers(connection: sqlite3.Connection, model: int, before: float) -> i
 
 _TABLES = (
     "grids", "deltas", "counters", "bins", "state", "answers", "predictions", "payloads", "labels",
-    "raw_rows", "baselines", "baseline_buckets", "history", "history_names", "history_marks", "past_deltas",
-    "carried",
+    "raw_rows", "baselines", "baseline_buckets", "history", "history_names", "history_marks", "history_gone",
+    "past_deltas", "carried",
 )  # fmt: skip
 
 _VERSIONED = (
     "deltas", "counters", "bins", "state", "answers", "predictions", "raw_rows", "baselines", "history",
-    "history_marks", "past_deltas", "carried",
+    "history_marks", "history_gone", "past_deltas", "carried",
 )  # fmt: skip
 
 
