@@ -114,6 +114,7 @@ def evaluate(
     settings: Settings,
     labeled_rows: int | None = None,
     errors: ErrorStream | None = None,
+    seasonal: Profile | None = None,
     block_nulls: BlockEffects | None = None,
     failed: Failed = log_failure,
 ) -> Evaluation:
@@ -134,6 +135,8 @@ def evaluate(
         Rows of `current` whose label is known. None: `outcomes` is of the same window.
     errors : ErrorStream or None
         The model's losses until `outcome_span` ends, for concept drift; None where they are not tested.
+    seasonal : Profile or None
+        The part of the baseline that drift is measured against; None for all of it.
     block_nulls : mapping or None
         How far blocks of the baseline lie apart (`drift: {null: blocks}`); None takes rows as independent.
     failed : callable
@@ -150,8 +153,9 @@ def evaluate(
         return made
 
     measured = part("performance", lambda: measure_performance(outcomes, reference, settings, failed))
+    held = baseline if seasonal is None else seasonal
     drifted = part(
-        "drift", lambda: measure_drift(current, outcomes, baseline, settings, failed, block_nulls=block_nulls)
+        "drift", lambda: measure_drift(current, outcomes, held, settings, failed, block_nulls=block_nulls)
     )
     if errors is not None and outcome_span is not None and drifted is not None:
         since = outcome_span[0]

@@ -35,6 +35,7 @@ class Housekeeping:
         publisher: Publisher,
         evaluator: Evaluator,
         refresher: Refresher,
+        history: HistoryUpkeep,
     ) -> None:
         self._lanes = lanes
         self._store = store
@@ -72,6 +73,7 @@ class Housekeeping:
             self._publisher.check_stale(lane, now)
             if self._refresher.tick(lane):
                 self._evaluator.notify()
+            self._history.tick(lane, now)
         if not 0 <= now - self._expired_at < EXPIRE_EVERY_SECONDS:
             self._expired_at = now
             for lane in list(self._lanes.values()):
@@ -96,6 +98,7 @@ class Housekeeping:
             compared = lane.contests.complete
             spans = {name: lane.contests.spans(name) for name in ages}
         for name, age in ages.items():
+            self._history.before_expiry(lane, name, int(age - retention))
             self._store.expire(
                 lane.name,
                 version=name,

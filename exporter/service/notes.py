@@ -8,6 +8,7 @@ from exporter.profiles import BinaryOutcome, Profile
 from exporter.service.evaluator import exported_versions
 from exporter.service.lane import Lane
 from exporter.service.publisher import is_stale
+from exporter.service.yardsticks import measuring_notes
 from exporter.store import StoredBaseline
 
 
@@ -40,6 +41,7 @@ def notes(lane: Lane) -> list[str]:
                 '{"from": T, "to": T}.'
             )
         found += _small(lane, baseline, versions)
+        found += measuring_notes(lane, baseline)
     for scope, blocked in lane.blocked.items():
         whose = "all versions" if scope is None else f"version {scope}"
         since = datetime.fromtimestamp(blocked.since, UTC).isoformat(timespec="seconds")
