@@ -14,6 +14,7 @@ from exporter.profiles.numeric import NumericColumn
 from exporter.profiles.outcome import BinaryOutcome, MulticlassOutcome, Outcome, RegressionOutcome
 from exporter.profiles.profile import Part, Profile, Totals
 from exporter.profiles.profiling import profile_outcomes, profile_rows
+from exporter.profiles.ranking import RankingOutcome
 
 __all__ = [
     "NO_METERS",
@@ -33,6 +34,7 @@ __all__ = [
     "OutcomeMeter",
     "Part",
     "Profile",
+    "RankingOutcome",
     "RegressionOutcome",
     "RowMeter",
     "ScoreGrid",

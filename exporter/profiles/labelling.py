@@ -10,6 +10,7 @@ from exporter.profiles.categorical import dictionary_codes, grid_codes
 from exporter.profiles.histogram import histogram
 from exporter.profiles.layout import MOMENTS
 from exporter.profiles.outcome import abs_error_edges
+from exporter.profiles.ranking import count_groups, count_seen_groups
 from exporter.profiles.scores import count_scores
 from exporter.schema import ScoreKind, Task
 
@@ -65,6 +66,8 @@ def count_predicted(grid: Grid, outcomes: Outcomes, counter: Counter) -> None:
     else:
         rows = np.count_nonzero(~np.isnan(np.asarray(prediction, np.float64)))
         counter.block(blocks["predicted_rows"].start, [int(rows)])
+        if grid.schema.task is Task.RANKING:
+            count_seen_groups(grid, outcomes, counter)
 
 
 def count_labelled(grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArray[np.float64]) -> None:
@@ -74,6 +77,10 @@ def count_labelled(grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArr
             _count_binary(grid, outcomes, counter, sums)
         case Task.MULTICLASS:
             _count_multiclass(grid, outcomes, counter, sums)
+        case Task.RANKING:
+            rows = np.count_nonzero(~np.isnan(np.asarray(outcomes.label, np.float64)))
+            counter.block(grid.layout.outcomes.blocks["labelled_rows"].start, [int(rows)])
+            count_groups(grid, outcomes, counter, sums)
         case _:
             _count_regression(grid, outcomes, counter, sums)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from exporter.profiles.delays import CELLS as DELAY_CELLS
+from exporter.profiles.ranking import GROUP_COUNTS, RANKING_SUMS
 from exporter.schema import Role, Task
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ def _add_outcome(part: PartLayout, grid: Grid) -> None:
         part.add_block("class_scores", 0 if grid.score is None else 2 * classes * scores)
         part.add_block("scored", 1)
         part.add_sums("loss", LOSS_SUMS)
+    elif grid.schema.task is Task.RANKING:
+        part.add_block("predicted_rows", 1)
+        part.add_block("labelled_rows", 1)
+        part.add_block("groups", GROUP_COUNTS)
+        part.add_sums("ranking", RANKING_SUMS)
     else:
         part.add_block("predicted_rows", 1)
         part.add_block("labelled_rows", 1)

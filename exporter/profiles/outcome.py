@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exporter.profiles.layout import ERROR_CELLS, ERROR_FIRST, ERROR_PER_DECADE, MOMENTS
+from exporter.profiles.ranking import RankingOutcome
 from exporter.schema import ScoreKind
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class RegressionOutcome:
         return float(np.sqrt(self.abs_error_edges[cell - 1] * self.abs_error_edges[cell]))
 
 
-Outcome = BinaryOutcome | MulticlassOutcome | RegressionOutcome
+Outcome = BinaryOutcome | MulticlassOutcome | RegressionOutcome | RankingOutcome
 
 
 def abs_error_edges(target_scale: float) -> NDArray[np.float64]:

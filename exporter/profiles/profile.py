@@ -12,6 +12,8 @@ from exporter.profiles.arrival import bound_undeclared
 from exporter.profiles.categorical import CategoricalColumn, Novel, add_novel
 from exporter.profiles.delays import DelayHistogram, delay_edges
 from exporter.profiles.grid import CategoricalGrid, NumericGrid
+from exporter.profiles.multivariate import MULTIVARIATE, EmbeddingSums, MultivariateSums, embedding_key
+from exporter.profiles.multivariate.column import EmbeddingColumn
 from exporter.profiles.numeric import NumericColumn
 from exporter.profiles.outcome import (
     BinaryOutcome,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from exporter.profiles.grid import Grid
     from exporter.profiles.layout import PartLayout
+    from exporter.profiles.multivariate import EmbeddingGrid
 
 Tallies = dict[tuple[str, ...], int]
 """Additive small counts that lie on no grid, such as ``("rejected", reason)``."""
@@ -195,7 +198,14 @@ class Profile:
             return categorical.read_column(grid, counts, novel, self.grid.novel_cap, self.grid.hash_key)
         first = part.layout.column_sums[name]
         minimum, maximum = part.extremes[:, part.layout.extremes_of[name]].tolist()
-        return numeric.read_column(grid, counts, part.sums[first : first + 4], minimum, maximum)
+        column = numeric.read_column(grid, counts, part.sums[first : first + 4], minimum, maximum)
+        vectors = self.grid.embeddings.get(name)
+        return column if vectors is None else self._embedding(column, vectors)
+
+    def _embedding(self, column: NumericColumn, vectors: EmbeddingGrid) -> EmbeddingColumn:
+        totals = self.features.totals.get(embedding_key(column.grid.name))
+        known = totals is not None and len(totals) == vectors.sums
+        return EmbeddingColumn.of(column, EmbeddingSums(vectors, totals) if known else None)
 
     def numeric(self, name: str) -> NumericColumn:
         """A numeric, datetime or embedding column; TypeError for a categorical one."""
@@ -210,6 +220,15 @@ class Profile:
         if not isinstance(column, CategoricalColumn):
             raise TypeError(f"{name!r} is numeric")
         return column
+
+    def multivariate(self) -> MultivariateSums | None:
+        """What the rows add up to together; None where they were not measured so."""
+        grid, totals = self.grid.multivariate, self.features.totals.get(MULTIVARIATE)
+        if grid is None or totals is None or len(totals) != grid.size:
+            return None
+        columns = self.features.layout.columns
+        counts = [self.features.counts.block(columns[name])[-2:] for name in grid.numeric]
+        return MultivariateSums(grid, totals, np.array([block.sum() for block in counts]))
 
     def coarse_counts(self, name: str) -> NDArray[np.int64]:
         """Rows with a (finite) value by coarse bin of ``grid.columns[name].coarse``, (bins,)."""
