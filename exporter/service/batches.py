@@ -28,6 +28,7 @@ from exporter.service.meters import meters_of
 from exporter.service.pairs import Pairs, chunks_of, labelled_pairs, pair_deltas
 from exporter.service.payload import payload_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
+from exporter.service.recomputation import marks_of
 from exporter.service.tallies import arrival_tallies, rejected_tallies, tally_arrival, tally_rows
 from exporter.store import NOT_JOINED, Commit, Delta, LabelChunk, PredictionChunk, Store
 from exporter.windows import bucket_starts
@@ -150,6 +151,7 @@ class BatchIngestion:
                 commit, answer = self._commit(push, admitted, judged)
             newest = admitted.batch.event_time.max() if admitted.batch.rows else None
             with lane.lock:
+                commit.marks = marks_of(lane, commit.deltas)
                 if newest is not None and not push.backfill:
                     commit.state |= lane.announce(version, float(newest))
                 future = self._store.submit(commit)

@@ -22,7 +22,7 @@ from exporter.families import evaluation_samples
 from exporter.results import Evaluation
 from exporter.service.lane import Lane
 from exporter.service.payload import segment_key
-from exporter.store import HistoryKey, HistoryRecord, HistoryStore, Name
+from exporter.store import Change, HistoryKey, HistoryRecord, HistoryStore, Name, PastStore
 from exporter.windows import Span
 
 log = logging.getLogger(__name__)
@@ -157,8 +157,11 @@ class _Written:
 class HistoryRecorder:
     """Keeps every evaluation; one transaction each, when something changed."""
 
-    def __init__(self, store: HistoryStore) -> None:
+    def __init__(self, store: HistoryStore, past: PastStore) -> None:
         self._store = store
+        self._past = past
+        self._spans: dict[str, dict[str, tuple[int, int]]] = {}
+        """First and last bucket with rows of the past by model and version."""
         self._lock = threading.Lock()
         self._written: dict[str, _Written] = {}
         self._last: dict[str, Future[bool]] = {}
@@ -179,8 +182,10 @@ class HistoryRecorder:
                 labeled=labeled,
             )
         ]
+        changed = self._changed(lane.name, generation, records)
         try:
-            future = self._store.write(lane.name, generation, self._changed(lane.name, generation, records))
+            alone = self._without_past(lane, changed)
+            future = self._store.write(lane.name, generation, alone)
         except (BusyError, StoreError):
             log.exception("the history of model %s could not be written; it is tried again", lane.name)
             self._forget(lane.name)
@@ -202,6 +207,26 @@ class HistoryRecorder:
                     written.values[place] = said
                     changed.append(record)
         return changed
+
+    def _without_past(self, lane: Lane, records: list[HistoryRecord]) -> list[HistoryRecord]:
+        """Records of windows without rows of the past; the others are marked, to be made with them."""
+        if lane.name not in self._spans:
+            self._spans[lane.name] = self._past.past_spans(lane.name)
+        spans = self._spans[lane.name]
+        alone, marks = [], {}
+        for record in records:
+            first, last = spans.get(record.key.version, (record.key.end, record.start - 1))
+            if first < record.key.end and last >= record.start:
+                marks[record.key.version, int(record.key.end - lane.resolution)] = int(Change.END)
+            else:
+                alone.append(record)
+        if marks:
+            self._past.mark(lane.name, marks)
+        return alone
+
+    def past_changed(self, model: str) -> None:
+        """Told that rows of the past came or went."""
+        self._spans.pop(model, None)
 
     def settle(self, model: str) -> None:
         """Wait until what was recorded of a model is on disk."""

@@ -14,6 +14,7 @@ from exporter.errors import UnusableBatchError
 from exporter.service.answers import Answer, Request, once
 from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
+from exporter.service.recomputation import marks_of
 from exporter.service.tallies import NO_VERSION
 from exporter.store import NOT_JOINED, Commit, LabelChunk, Store
 
@@ -75,6 +76,8 @@ class LabelIngestion:
                 request=request,
                 arrival=arrival,
             )
+            with lane.lock:
+                commit.marks = marks_of(lane, commit.deltas)
             self._store.submit(commit).result()
         except BaseException:
             with lane.lock:

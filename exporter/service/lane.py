@@ -25,6 +25,7 @@ from exporter.service.flights import Flights
 from exporter.service.gate import Gate
 from exporter.service.payload import SEGMENT_SEPARATOR, LabelCodes
 from exporter.service.profiling import SegmentValues
+from exporter.service.slices import SliceMeter
 from exporter.statistics.drift.blocks import BlockEffect
 from exporter.store import Commit, Delta, PredictionIndex, StoredBaseline
 from exporter.windows import ProfileSeries
@@ -99,6 +100,8 @@ class Lane:
     """What of `drift_since` is in the store."""
     references: dict[str, Reference] = field(default_factory=dict)
     """Metrics of each baseline, by its id; computed once."""
+    slice_meters: dict[str, SliceMeter] = field(default_factory=dict)
+    """What the search for weak segments measures, by grid."""
     estimators: dict[str, Estimator | Undefined] = field(default_factory=dict)
     """What estimates performance without labels, by the baseline that it was made from."""
     late_estimators: dict[tuple[str, str], tuple[int, Estimator | Undefined]] = field(default_factory=dict)
@@ -235,6 +238,7 @@ class Lane:
     def adopt_grid(self, grid: Grid) -> None:
         """Count on this grid from now on; windows on another grid cannot be compared and start anew."""
         self.grid = self.grids[grid.id] = grid
+        self.segments.prefer(grid)
         self.schema = self.schema_on(grid)
         self.contests.clear()
         self.raw.clear()

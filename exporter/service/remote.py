@@ -10,6 +10,7 @@ from exporter.profilefile import ProfileFile, grid_id_of, read_profiles
 from exporter.service.answers import Answer, Request, once
 from exporter.service.lane import Lane
 from exporter.service.profiling import merged
+from exporter.service.recomputation import marks_of
 from exporter.store import Commit, Delta, Store
 
 
@@ -101,6 +102,7 @@ class ProfileIngestion:
         if ("bins_since", version, grid.id) not in lane.state:
             commit.state["bins_since", version, grid.id] = now
         with lane.lock:
+            commit.marks = marks_of(lane, deltas)
             if deltas:
                 commit.state |= lane.announce(version, pushed.newest_event)
             future = self._store.submit(commit)

@@ -79,6 +79,7 @@ class Service:
             publisher=self._publisher,
             evaluator=self._evaluator,
             refresher=self._refresher,
+            history=HistoryUpkeep(store, self._history),
         )
 
     # -- life ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from exporter.store.database import Database
     from exporter.store.journal import Journal
+
+T = TypeVar("T")
 
 Part = Literal["features", "outcomes"]
 """What is known when rows come, and what is known when their labels come: each has windows of its own."""
@@ -130,6 +132,10 @@ class HistoryStore:
                 return self._reader.execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
                 raise translated(error, self._database.path) from error
+
+    def run(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function on the writer's connection in one transaction; blocks until it is on disk."""
+        return self._journal.run(function)
 
     # -- names --------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import orjson
 from exporter.errors import ConflictError
 from exporter.profiles import encode
 from exporter.store.labels import narrowest
+from exporter.store.past import write_marks, write_past
 from exporter.store.payloads import encode_payload
 from exporter.store.records import BIN_TYPE, NOT_JOINED
 
@@ -105,7 +106,11 @@ def write_group(connection: sqlite3.Connection, group: list[EncodedCommit]) -> d
             )
             continue
         _insert(connection, model, encoded)
+        write_marks(connection, model, commit.marks)
+        write_past(connection, model, commit.deltas)
         for delta in commit.deltas:
+            if delta.backfilled is not None:
+                continue
             profiles[model, delta.version, delta.segment, delta.bucket, delta.profile.grid.id].append(
                 delta.profile
             )
