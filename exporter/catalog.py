@@ -165,15 +165,16 @@ PERFORMANCE_METRICS: Mapping[str, PerformanceMetric] = _by_name(
         _score("r2", "Coefficient of determination, at most 1.", tasks=_REGRESSION, bounded=False),
         _error("median_absolute_error", "label", "Median of the absolute errors, read off an error grid."),
         _score("ndcg_at_k", "Normalised discounted cumulative gain of the first k, mean over the groups.",
-               tasks=_RANKING, needs_score=True),
-        _score("map_at_k", "Mean average precision of the first k.", tasks=_RANKING, needs_score=True),
-        _score("mrr", "Mean reciprocal rank of the first relevant row.", tasks=_RANKING, needs_score=True),
+               tasks=_RANKING),
+        _score("map_at_k", "Mean average precision of the first k.", tasks=_RANKING),
+        _score("mrr", "Mean reciprocal rank of the first relevant row.", tasks=_RANKING),
     ]
 )  # fmt: skip
 
 _NUMERIC = ("numeric", "datetime")
 _CATEGORICAL = ("categorical", "boolean")
 _BINNED = (*_NUMERIC, *_CATEGORICAL)
+_EMBEDDING = ("embedding",)
 
 DRIFT_METHODS: Mapping[str, DriftMethod] = _by_name(
     [
@@ -198,10 +199,26 @@ DRIFT_METHODS: Mapping[str, DriftMethod] = _by_name(
         DriftMethod("g", "none", _BINNED, 0.01,
                     "G (likelihood ratio) of homogeneity, 0.5 added to every cell.",
                     scales_with_rows=True),
-        DriftMethod("missing", "ratio", _BINNED, 0.01,
+        DriftMethod("mmd", "none", _EMBEDDING, 1e-4,
+                    "Squared maximum mean discrepancy of the vectors, Gaussian kernel."),
+        DriftMethod("pca", "baseline_standard_deviation", _EMBEDDING, 0.05,
+                    "Difference of the mean errors of reconstruction by the baseline's leading components."),
+        DriftMethod("missing", "ratio", (*_BINNED, *_EMBEDDING), 0.01,
                     "Difference of the shares of missing values, in [0, 1]."),
     ]
 )  # fmt: skip
+
+MULTIVARIATE_METHODS: Mapping[str, DriftMethod] = _by_name(
+    [
+        DriftMethod("mmd", "none", (), 1e-4,
+                    "Squared maximum mean discrepancy of whole rows, Gaussian kernel."),
+        DriftMethod("pca", "baseline_standard_deviation", (), 0.05,
+                    "Difference of the mean errors of reconstruction by the baseline's leading components."),
+        DriftMethod("correlation", "fisher_z", (), 0.05,
+                    "Largest change of a correlation of normal scores, as Fisher's z."),
+    ]
+)  # fmt: skip
+"""Tests of all columns together; the values of the label `method` of `ml_multivariate_drift_*`."""
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
@@ -293,12 +310,12 @@ _MODEL_FAMILIES = [
            "seconds"),
     _gauge("ml_drift_alpha", WINDOWED, "False-alarm rate of the verdict: drift_threshold in force."),
     _gauge("ml_drifted_columns_ratio", WINDOWED, "Share of the tested feature columns with drift.", "ratio"),
-    _gauge("ml_multivariate_drift_statistic", (*WINDOWED, "method"), "Drift statistic over all columns.",
-           produced=False),
+    _gauge("ml_multivariate_drift_statistic", (*WINDOWED, "method"), "Drift statistic over all columns."),
     _gauge("ml_multivariate_drift_critical_value", (*WINDOWED, "method"),
-           "What the multivariate statistic must exceed.", produced=False),
-    _gauge("ml_multivariate_drift_detected", (*WINDOWED, "method"), "1 when that test found drift, else 0.",
-           produced=False),
+           "What the multivariate statistic must exceed, after correction and minimum effect."),
+    _gauge("ml_multivariate_drift_p_value", (*WINDOWED, "method"),
+           "P-value of the multivariate statistic when nothing drifts."),
+    _gauge("ml_multivariate_drift_detected", (*WINDOWED, "method"), "1 when that test found drift, else 0."),
     # quality
     _gauge("ml_quality_completeness_ratio", _COLUMN, "Share of rows with a value.", "ratio"),
     _gauge("ml_quality_uniqueness_ratio", _COLUMN,
@@ -453,7 +470,7 @@ BUDGET_ORDER: tuple[tuple[str, ...], ...] = (
     ("ml_column_rows_total", "ml_baseline_ratio"),
     ("ml_class_performance",),
     ("ml_confusion_rows",),
-    ("ml_drift_p_value",),
+    ("ml_drift_p_value", "ml_multivariate_drift_p_value"),
     ("ml_quality_uniqueness_ratio",),
     ("ml_quality_type_valid_ratio", "ml_quality_in_range_ratio", "ml_quality_known_category_ratio"),
     tuple(segment_name(name) for name in SEGMENTED if "_quality_" not in name and "_drift" not in name),

@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from exporter.custommetrics import Measure, measured
+from exporter.inspection import inspected
+from exporter.multivariate import measure_together
 from exporter.profiles import (
     BinaryOutcome,
     DelayHistogram,
@@ -85,9 +87,12 @@ class Settings:
     minimum_effect: Any = "auto"
     minimum_rows: int = 100
     quality_weights: Mapping[str, float] = field(default_factory=dict)
+    column_weights: Mapping[str, float] = field(default_factory=dict)
     timeliness: bool = False
     """Whether an agreed time from event to arrival is configured."""
     id_column: str | None = None
+    multivariate: Literal["auto"] | Sequence[str] = "auto"
+    """Tests of all columns together; segments have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +159,17 @@ def evaluate(
 
     measured = part("performance", lambda: measure_performance(outcomes, reference, settings, failed))
     held = baseline if seasonal is None else seasonal
+    tested = settings if subject.segment is None else replace(settings, multivariate=())
     drifted = part(
-        "drift", lambda: measure_drift(current, outcomes, held, settings, failed, block_nulls=block_nulls)
+        "drift", lambda: measure_drift(current, outcomes, held, tested, failed, block_nulls=block_nulls)
     )
     if errors is not None and outcome_span is not None and drifted is not None:
         since = outcome_span[0]
         concept = part("concept_drift", lambda: measure_concept(errors, since, current.grid, settings))
         drifted = drifted if concept is None else _with_column(*drifted, concept)
     quality = part("quality", lambda: _sound_quality(current, baseline, settings, failed))
+    if quality is not None and subject.segment is None:
+        quality = inspected(quality, current, baseline, failed)
     details = part("confusion_rows", lambda: outcome_details(outcomes))
     label_delay = (
         None if outcomes is None else part("label_delay_seconds", lambda: [delays(outcomes.label_delay())])
@@ -296,7 +304,17 @@ def measure_drift(
     missing: list[Missing] = [
         ("drift", name, column.reason) for name, column in report.columns.items() if column.reason is not None
     ]
-    return report, missing
+    together = measure_together(
+        current,
+        baseline,
+        methods=settings.multivariate,
+        alpha=settings.drift_threshold,
+        correction=settings.correction,
+        minimum_rows=settings.minimum_rows,
+        failed=partial(failed, "multivariate_drift", None),
+    )
+    missing += [("multivariate_drift", name, test.reason) for name, test in together.items() if test.reason]
+    return replace(report, multivariate=together), missing
 
 
 def measure_concept(errors: ErrorStream, since: float, grid: Grid, settings: Settings) -> ColumnDrift:
@@ -330,6 +348,7 @@ def measure_quality(
         id_column=settings.id_column,
         timeliness=settings.timeliness,
         weights=settings.quality_weights,
+        column_weights=settings.column_weights,
     )
 
 

@@ -152,6 +152,10 @@ def _drift_samples(evaluation: Evaluation, since: Mapping[str, float]) -> Iterat
             yield "ml_drift_statistic", (*of_column, method), test.statistic
             yield "ml_drift_critical_value", (*of_column, method), test.critical_value
             yield "ml_drift_p_value", (*of_column, method), test.p_value
+    for method, together in drift.multivariate.methods.items():
+        for what in ("statistic", "critical_value", "p_value", "detected"):
+            if together[what] is not None:
+                yield f"ml_multivariate_drift_{what}", (method,), float(together[what])
 
 
 def _quality_samples(evaluation: Evaluation) -> Iterator[Sample]:

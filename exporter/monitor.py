@@ -229,7 +229,7 @@ class ModelMonitor:
         report, missing = measure_drift(current, None, baseline, self._settings())
         report = replace(
             report,
-            columns={name: column for name, column in report.columns.items() if column.role == "feature"},
+            columns={name: column for name, column in report.columns.items() if column.role in {"feature", "embedding"}},
         )
         now = self._clock()
         for name, column in report.columns.items():

@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.baseline import grid_of, resolved_schema
+from exporter.baseline import resolved_schema
 from exporter.batch import Batch, validate_batch
 from exporter.columns.repeats import repeated_rows
 from exporter.errors import UnusableBatchError
 from exporter.evaluation import Settings, measure_quality
-from exporter.profiles import Profile, profile_rows
+from exporter.profiles import Profile, build_grid, profile_rows
 from exporter.results import QualityReport
 from exporter.rules import RuleSet
 from exporter.schema import Schema, Task
@@ -106,7 +106,7 @@ class DataQualityDashboard:
         batch = self._batch(table if columns is None else table.select(list(columns)), schema, now)
         schema = resolved_schema(schema, batch)
         batch = self._batch(batch.table, schema, now)
-        profile = profile_rows(grid_of(batch), batch)
+        profile = profile_rows(build_grid(batch, multivariate=False), batch)
         rules = RuleSet.compile(validation_rules or {}, consistency_rules or {}, schema)
         try:
             judged = rules.evaluate(table)

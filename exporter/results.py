@@ -153,6 +153,69 @@ class ColumnDrift(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Contribution(Record):
+    """How much of a multivariate change comes from a column, or from a pair of them.
+
+    `value` is a share of the change; for the correlation of a pair, its change in standard deviations. Where
+    they are known, `baseline` and `current` are the correlations, or the columns' reconstruction errors.
+    """
+
+    columns: tuple[str, ...]
+    value: float
+    baseline: float | None = None
+    current: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MultivariateTest(Record):
+    """One test of all columns together; `statistic > critical_value` exactly when `detected`.
+
+    `critical_value` includes the correction for the number of these tests and the minimum effect. Without a
+    verdict `detected` is None and `reason` says why. `contributions` lists the columns that contribute most,
+    first the largest, whether drift was detected or not.
+    """
+
+    method: str
+    detected: bool | None = None
+    statistic: float | None = None
+    critical_value: float | None = None
+    p_value: float | None = None
+    q_value: float | None = None
+    minimum_effect: float = 0.0
+    contributions: tuple[Contribution, ...] = ()
+    reason: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MultivariateReport(Record):
+    """Tests by method: `report["mmd"].detected`; iterating gives the names of methods.
+
+    `rows` and `baseline_rows` were measured together, on the first `columns` numeric features.
+    """
+
+    methods: Mapping[str, MultivariateTest] = field(default_factory=dict)
+    alpha: float = 0.05
+    rows: int = 0
+    baseline_rows: int = 0
+    columns: int = 0
+
+    def __getitem__(self, key: str) -> MultivariateTest:
+        return self.methods[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.methods)
+
+    def __len__(self) -> int:
+        return len(self.methods)
+
+    @property
+    def detected(self) -> list[str]:
+        """Names of the methods that found drift."""
+        return [name for name, test in self.methods.items() if test.detected]
+
+
+@dataclass(frozen=True, slots=True)
 class DriftReport(Record):
     """Verdicts by column: `drift["distance"].detected`; iterating gives the names of columns."""
 
@@ -161,6 +224,7 @@ class DriftReport(Record):
     correction: str = "bh"
     rows: int = 0
     baseline_rows: int = 0
+    multivariate: MultivariateReport = field(default_factory=MultivariateReport)
 
     def __getitem__(self, key: str) -> ColumnDrift:
         return self.columns[key]
@@ -283,3 +347,8 @@ class Evaluation(Record):
     estimates: Mapping[str, EstimatedMetric] = field(default_factory=dict)
     """What `performance` is estimated to be over all rows of the window, by metric."""
     undefined: tuple[tuple[str, str | None, str], ...] = ()
+
+    @property
+    def multivariate(self) -> MultivariateReport:
+        """The tests of all columns together, which belong to `drift`."""
+        return self.drift.multivariate

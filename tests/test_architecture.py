@@ -30,7 +30,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("rules",),
     ("statistics",),
     ("custommetrics", "estimation"),
-    ("windows", "baseline", "evaluation"),
+    ("windows", "baseline", "multivariate", "evaluation", "inspection"),
     ("store",),
     ("exposition", "families"),
     ("arrays", "monitor", "quality", "reference"),

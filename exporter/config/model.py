@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from exporter.catalog import DRIFT_METHODS, PERFORMANCE_METRICS, QUALITY_CHECKS
 from exporter.config.comparison import Comparison
 from exporter.config.custom import FUNCTION, CustomMetric
+from exporter.config.segments import SegmentSearch
 from exporter.durations import parse_duration
 from exporter.results import Window
 from exporter.schema import Column, Kind, Role, Schema, ScoreKind, Task
@@ -162,6 +163,14 @@ class Drift(Settings):
         description="`auto` (one method a column, by its kind alone) or a list: each is computed where it is "
         "defined for the column's kind, the first of them decides.",
     )
+    multivariate: Annotated[
+        Literal["auto"] | tuple[Literal["mmd", "pca", "correlation"], ...],
+        BeforeValidator(partial(_or_word, "auto", what="a list of methods")),
+    ] = Field(
+        default="auto",
+        description="Tests of all columns together: `auto` (all of them, with at least two numeric features) or "
+        "a list of `mmd`, `pca` and `correlation`; `[]` tests nothing together.",
+    )
     correction: Literal["bh", "bonferroni", "none"] = Field(
         default="bh", description="For testing many columns at once: Benjamini-Hochberg, Bonferroni or none."
     )
@@ -214,6 +223,18 @@ class Baseline(Settings):
     )
     refresh: Refresh | None = Field(
         default=None, description="Replace the baseline regularly; off by default."
+    )
+
+
+class Ranking(Settings):
+    """What is measured of rankings (ranking only)."""
+
+    k: int = Field(
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="How many of a group's first rows `ndcg_at_k` and `map_at_k` look at. A model keeps the "
+        "`k` of its grid: another one counts from the next first baseline or `?regrid=true` on.",
     )
 
 
@@ -274,7 +295,10 @@ class Quality(Settings):
         default={}, description="What the alerting rules compare with, by check."
     )
     weights: dict[Check, Annotated[float, Field(ge=0)]] = Field(
-        default={}, description="Weight of each ratio in the quality score; 1 unless given."
+        default={}, description="Weight of each check in the quality score; 1 unless given."
+    )
+    column_weights: dict[ColumnName, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="Weight of each column within its checks; 1 unless given."
     )
 
     def threshold(self, check: str) -> float:
@@ -302,7 +326,7 @@ class History(Settings):
 class ModelConfig(Settings):
     """One model. Derived defaults (resolution, lateness, ...) are filled in."""
 
-    task: Task = Field(description="binary, multiclass or regression. (ranking is a name kept for later.)")
+    task: Task = Field(description="binary, multiclass, regression or ranking.")
     columns: Columns = Field(default=Columns(), description="Columns with a role other than feature.")
     positive_label: Scalar = Field(
         default=True, description="The value of prediction and label that is positive (binary)."
@@ -343,8 +367,14 @@ class ModelConfig(Settings):
     max_segment_values: int = Field(
         default=20,
         ge=1,
-        description="Values measured of a segment column, those that come first; rows of later values "
-        "count in the whole only.",
+        description="Values measured of a segment column: the most frequent of the baseline where the column "
+        "is a feature, else those that come first. Rows of other values count in the whole only.",
+    )
+    segment_minimum_rows: int = Field(
+        default=100, ge=1, description="Rows of a window below which a segment is not measured."
+    )
+    segment_search: SegmentSearch | None = Field(
+        default=None, description="Search for weak segments; off by default."
     )
     drift_threshold: float = Field(
         default=0.05, gt=0, lt=1, description="False-alarm rate of the drift verdict."
@@ -382,6 +412,7 @@ class ModelConfig(Settings):
         default=4, ge=1, description="Versions exported; those with the newest rows stay."
     )
     bins: Bins = Field(default=Bins(), description="Per-bin counters.")
+    ranking: Ranking = Field(default=Ranking(), description="What is measured of rankings.")
     classes: int = Field(
         default=20, ge=2, le=1000, description="Classes exported one by one; the rest is `other`."
     )
@@ -450,13 +481,15 @@ class ModelConfig(Settings):
             label=columns.label,
             id=columns.id,
             timestamp=columns.timestamp,
-            score=score,
+            score=None if self.task is Task.RANKING and score == columns.prediction else score,
             score_kind=self.score_kind,
             positive_label=self.positive_label,
             group=columns.group,
+            ranking_k=self.ranking.k,
             timezone=self.timezone,
             features=features,
             segments=self.segments,
+            kept=() if self.segment_search is None else self.segment_search.columns,
         )
         return replace(schema, extra_columns=tuple(c for c in extra if c not in schema.reserved))
 

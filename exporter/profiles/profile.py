@@ -204,8 +204,9 @@ class Profile:
 
     def _embedding(self, column: NumericColumn, vectors: EmbeddingGrid) -> EmbeddingColumn:
         totals = self.features.totals.get(embedding_key(column.grid.name))
-        known = totals is not None and len(totals) == vectors.sums
-        return EmbeddingColumn.of(column, EmbeddingSums(vectors, totals) if known else None)
+        if totals is None or len(totals) != vectors.sums:
+            return EmbeddingColumn.of(column, None)
+        return EmbeddingColumn.of(column, EmbeddingSums(vectors, totals))
 
     def numeric(self, name: str) -> NumericColumn:
         """A numeric, datetime or embedding column; TypeError for a categorical one."""

@@ -13,6 +13,7 @@ from exporter.custommetrics import with_failures
 from exporter.estimation import Estimator
 from exporter.evaluation import (
     Failed,
+    Missing,
     Reference,
     Settings,
     Subject,
@@ -26,6 +27,7 @@ from exporter.service.comparisons import compare_lane
 from exporter.service.estimates import estimator_of, with_estimates
 from exporter.service.gaps import gaps
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
+from exporter.service.segments import TOO_SMALL
 from exporter.service.telemetry import Telemetry
 from exporter.service.yardsticks import Yardstick, yardstick
 from exporter.statistics.concept import ErrorStream
@@ -83,7 +85,9 @@ def settings_of(lane: Lane) -> Settings:
         correction=config.drift.correction,
         minimum_effect=config.drift.minimum_effect,
         minimum_rows=config.drift.minimum_rows,
+        multivariate=config.drift.multivariate,
         quality_weights=config.quality.weights,
+        column_weights=config.quality.column_weights,
         timeliness=config.quality.timeliness is not None,
         id_column=lane.schema.id,
     )
@@ -120,6 +124,8 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
 def measured(lane: Lane, plan: Plan, taken: Input, settings: Settings, failed: Failed) -> Evaluation:
     """All that is measured of one window."""
     subject = taken.subject
+    if subject.segment is not None and taken.rows < lane.config.segment_minimum_rows:
+        return _nothing(taken, TOO_SMALL)
     ruler = yardstick(lane, plan.stored, Span(subject.start, subject.end), subject.window.seconds)
     made = _evaluated(taken, plan, ruler, settings, failed)
     made = with_estimates(
@@ -203,18 +209,24 @@ def _evaluated(
         failed(
             "evaluation", "/".join((subject.version, subject.window.name, *(subject.segment or ()))), error
         )
-        return Evaluation(
-            model=subject.model,
-            version=subject.version,
-            window=subject.window,
-            segment=subject.segment,
-            start=subject.start,
-            end=subject.end,
-            rows=taken.rows,
-            labeled_rows=taken.labeled_rows,
-            made_at=subject.made_at,
-            undefined=ERROR,
-        )
+        return _nothing(taken, *ERROR)
+
+
+def _nothing(taken: Input, *undefined: Missing) -> Evaluation:
+    """An evaluation that only says how many rows there are, and why nothing else is known."""
+    subject = taken.subject
+    return Evaluation(
+        model=subject.model,
+        version=subject.version,
+        window=subject.window,
+        segment=subject.segment,
+        start=subject.start,
+        end=subject.end,
+        rows=taken.rows,
+        labeled_rows=taken.labeled_rows,
+        made_at=subject.made_at,
+        undefined=undefined,
+    )
 
 
 def _inputs(lane: Lane, plan: Plan, now: float) -> Iterator[Input]:
@@ -252,14 +264,18 @@ def input_of(
     `labeled_until` is the label watermark, None before there are labels.
     """
     series = state.series[key]
-    span, current = series.pieces(window.name, plan.watermark, "features")
+    span = series.span(window.name, plan.watermark)
+    rows, labeled = series.covered(window.name, span)
+    large = not key or rows >= lane.config.segment_minimum_rows
+    current = Pieces(series.grid, "features", (), ())
+    if large:
+        span, current = series.pieces(window.name, plan.watermark, "features")
     outcome_span, outcomes, errors = None, None, None
-    if labeled_until is not None:
+    if labeled_until is not None and large:
         outcome_span, outcomes = series.pieces(window.name, labeled_until, "outcomes")
         if not key:
             errors = state.errors.stream(float("-inf"), outcome_span.end)
     recent = None if key else series.pieces(window.name, plan.watermark, "outcomes", "recent")[1]
-    rows, labeled = series.covered(window.name, span)
     subject = Subject(
         model=lane.name,
         version=plan.version,

@@ -9,21 +9,39 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from exporter.batch import Batch, Outcomes
-from exporter.profiles import NO_METERS, Grid, Meters, Profile, profile_outcomes, profile_rows
+from exporter.profiles import (
+    NO_METERS,
+    CategoricalGrid,
+    Grid,
+    Meters,
+    Profile,
+    profile_outcomes,
+    profile_rows,
+)
 from exporter.service.payload import MAX_VALUE_CHARACTERS, segment_key
 from exporter.store import Delta
 from exporter.windows import bucket_starts
 
 
 class SegmentValues:
-    """The values of each segment column that are followed, in order of arrival.
+    """The values of each segment column that are followed.
 
-    At most `most` of each column get profiles of their own; later ones count in the whole only.
+    At most `most` of each column get profiles of their own; other ones count in the whole only. Of a column
+    that is on the grid they are the baseline's most frequent values, while there is room also those that come
+    first, the larger ones of a batch before the smaller ones.
     """
 
     def __init__(self, columns: Sequence[str], most: int) -> None:
         self._values: dict[str, list[str]] = {column: [] for column in columns}
         self._most = most
+
+    def prefer(self, grid: Grid) -> None:
+        """Follow the most frequent values of a new grid's baseline first, then those followed so far."""
+        for name, known in self._values.items():
+            column = grid.columns.get(name)
+            if isinstance(column, CategoricalGrid):
+                frequent = [value for value in column.categories if 0 < len(value) <= MAX_VALUE_CHARACTERS]
+                self._values[name] = list(dict.fromkeys((*frequent, *known)))[: self._most]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -56,13 +74,14 @@ def by_bucket(event_time: NDArray[np.float64], resolution: float) -> Iterator[tu
 
 
 def by_value(values: pa.DictionaryArray | pa.Array) -> Iterator[tuple[str, NDArray[np.intp]]]:
-    """(value, positions of its rows) of a segment column; missing values belong to no segment."""
+    """(value, positions of its rows) of a segment column, most rows first; missing values belong to none."""
     encoded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    for code, value in enumerate(encoded.dictionary.to_pylist()):
-        positions = np.flatnonzero(codes == code)
-        if positions.size and value is not None:
-            yield value, positions
+    texts = encoded.dictionary.to_pylist()
+    counts = np.bincount(codes + 1, minlength=len(texts) + 1)[1:]
+    for code in np.argsort(-counts, kind="stable").tolist():
+        if counts[code] and texts[code] is not None:
+            yield texts[code], np.flatnonzero(codes == code)
 
 
 def row_deltas(
@@ -79,12 +98,14 @@ def row_deltas(
     """Profiles of a batch's features, predictions and scores."""
     deltas = []
 
-    def profile(rows: Batch, measured: Meters) -> Profile:
-        return profile_rows(grid, rows, threads=threads, arrival=arrival, meters=measured.rows)
+    def profile(rows: Batch, measured: Meters, *, whole: bool = False) -> Profile:
+        return profile_rows(
+            grid, rows, threads=threads, arrival=arrival, meters=measured.rows, multivariate=whole
+        )
 
     for bucket, positions in by_bucket(batch.event_time, resolution):
         part = batch if positions.size == batch.rows else batch.take(positions)
-        deltas.append(Delta(version, "", bucket, profile(part, meters.of_whole)))
+        deltas.append(Delta(version, "", bucket, profile(part, meters.of_whole, whole=True)))
         for column in segments.columns:
             for value, rows in by_value(part.segments[column]):
                 if segments.follow(column, value):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exporter.profiles.categorical import dictionary_codes
+from exporter.profiles.categorical import PYTHON_DICTIONARY, dictionary_codes
 from exporter.profiles.multivariate.frequencies import FEATURES, FREQUENCIES, add_waves
 from exporter.profiles.multivariate.levels import LevelBuffers
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-CHUNK_VALUES = 1 << 17
+CHUNK_VALUES = 1 << 18
 """Elements of rows that are looked at at once, so that all buffers stay in the cache."""
 
 LEAST_CHUNK, MOST_CHUNK = 256, 4_096
@@ -46,9 +46,7 @@ class Rows:
 
     def pieces(self, piece_rows: int) -> list[tuple[int, int]]:
         """All rows as (start, stop), each of at most `piece_rows`."""
-        return [
-            (start, min(start + piece_rows, self.rows)) for start in range(0, self.rows, piece_rows)
-        ]
+        return [(start, min(start + piece_rows, self.rows)) for start in range(0, self.rows, piece_rows)]
 
     def matrix(self, start: int, stop: int) -> NDArray[np.float32]:
         """(1, levels, indicators) of some rows, (width, rows)."""
@@ -76,7 +74,7 @@ class Rows:
             error = np.einsum("ij,ij->j", residual, residual).astype(np.float64)
             errors += error.sum(), error.dot(error)
             add_waves(buffers.products[:FREQUENCIES], turn, features, buffers.wave, buffers.ones)
-        return np.concatenate((products[np.triu_indices(first)], indicators, features, errors))
+        return np.concatenate((products[grid.upper], indicators, features, errors))
 
 
 class _Buffers:
@@ -122,10 +120,22 @@ def _codes(feature: Categories, values: Any) -> NDArray[np.int8] | None:
     """The indicator of each row, -1 where missing."""
     if not isinstance(values, pa.DictionaryArray):
         return None
-    other = len(feature.kept)
-    known = pc.index_in(values.dictionary, value_set=pa.array(feature.kept, pa.string()))
-    codes = np.full(len(known) + 1, -1, np.int8)  # code -1, a null, reads the last
-    codes[:-1] = pc.fill_null(known, other).to_numpy(zero_copy_only=False)
-    if values.dictionary.null_count:
-        codes[:-1][values.dictionary.is_null().to_numpy(zero_copy_only=False)] = -1
-    return codes[dictionary_codes(values)]
+    dictionary, other = values.dictionary, len(feature.kept)
+    if len(dictionary) <= PYTHON_DICTIONARY:
+        find = feature.codes.get
+        found = [find(name, other) for name in dictionary.to_pylist()]
+        codes = np.array([*found, -1], np.int8)  # code -1, a null, reads the last
+    else:
+        codes = _looked_up(feature, dictionary)
+    of_rows: NDArray[np.int8] = codes[dictionary_codes(values)]
+    return of_rows
+
+
+def _looked_up(feature: Categories, dictionary: pa.Array) -> NDArray[np.int8]:
+    """The indicator of each value of a large dictionary, and -1 at the end."""
+    known = pc.index_in(dictionary, value_set=pa.array(feature.kept, pa.string()))
+    codes = np.full(len(known) + 1, -1, np.int8)
+    codes[:-1] = pc.fill_null(known, len(feature.kept)).to_numpy(zero_copy_only=False)
+    if dictionary.null_count:
+        codes[:-1][dictionary.is_null().to_numpy(zero_copy_only=False)] = -1
+    return codes

@@ -85,21 +85,24 @@ def leading_components(rows: NDArray[np.float32]) -> NDArray[np.float32]:
         _, vectors = np.linalg.eigh((rows.T @ rows).astype(np.float64))
         directions = vectors[:, -count:]
     lengths = np.maximum(np.linalg.norm(directions, axis=0), 1e-12)
-    return (directions / lengths).T[::-1].astype(np.float16).astype(np.float32)
+    components: NDArray[np.float32] = (directions / lengths).T[::-1].astype(np.float16).astype(np.float32)
+    return components
 
 
 def squared_norms(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
     """The squared length of each vector, (n,); NaN where an element is missing."""
-    return np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    norms: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return norms
 
 
 def steps(grid: EmbeddingGrid, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
     """Vectors in whole steps from the center, (n, size)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        rows = np.subtract(vectors, grid.center, dtype=np.float32)
+        rows: NDArray[np.float32] = np.subtract(vectors, grid.center, dtype=np.float32)
         np.multiply(rows, np.float32(1 / grid.step), out=rows)
     np.clip(rows, -LARGEST_ELEMENT, LARGEST_ELEMENT, out=rows)
-    return np.rint(rows, out=rows)
+    np.rint(rows, out=rows)
+    return rows
 
 
 def count_embedding(

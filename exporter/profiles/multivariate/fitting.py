@@ -44,6 +44,9 @@ EXPLAINED = 0.8
 """Share of the variance that the leading components explain at least."""
 
 LEAST_BANDWIDTH = 0.25
+LEAST_UNEXPLAINED = 2e-4
+"""1 - r^2 of columns that say the same."""
+
 SEED = 20_251
 
 
@@ -124,11 +127,11 @@ def fingerprint(integers: NDArray[np.float64]) -> str:
 def correlation_variances(
     standard: NDArray[np.float64],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """n times the variance of each correlation, (d (d - 1) / 2,), and the kurtosis of each column, (d,).
+    """Variance of each Fisher z times n, (d (d - 1) / 2,), and the kurtosis of each column, (d,).
 
-    The mean of (u v - r (u^2 + v^2) / 2)^2 over standardised rows, which assumes no distribution (Steiger &
-    Hakstian, 1982, doi:10.1111/j.2044-8317.1982.tb00653.x); at least the normal one's (1 - r^2)^2, because
-    few rows with weight make it too small.
+    The mean of (u v - r (u^2 + v^2) / 2)^2 / (1 - r^2)^2 over standardised rows, which assumes no
+    distribution (Steiger & Hakstian, 1982, doi:10.1111/j.2044-8317.1982.tb00653.x); at least 1, which it is
+    for normal rows, because few rows make it too small.
 
     Parameters
     ----------
@@ -141,7 +144,7 @@ def correlation_variances(
     cubed = (squares * standard) @ standard.T / n
     r = standard @ standard.T / n
     variances = both - r * (cubed + cubed.T) + r * r * (fourth[:, None] + fourth + 2 * both) / 4
-    variances = np.maximum(variances, (1 - np.clip(r, -1, 1) ** 2) ** 2)
+    variances = np.maximum(variances / np.maximum(1 - r * r, LEAST_UNEXPLAINED) ** 2, 1.0)
     return variances[np.triu_indices(len(r), 1)].astype(np.float32), fourth.astype(np.float32)
 
 
@@ -198,9 +201,7 @@ def _spread(rows: int, most: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.intp))
 
 
-def _rows_at(
-    features: Mapping[str, Any], grid: MultivariateGrid, places: NDArray[np.intp]
-) -> dict[str, Any]:
+def _rows_at(features: Mapping[str, Any], grid: MultivariateGrid, places: NDArray[np.intp]) -> dict[str, Any]:
     names = (*grid.numeric, *(feature.name for feature in grid.categorical))
     return {
         name: values[places] if isinstance(values, np.ndarray) else values.take(places)

@@ -115,13 +115,16 @@ class Waves:
     def from_dict(cls, document: Mapping[str, Any]) -> Waves:
         waves = cls(int(document["seed"]), *(float(document[key]) for key in cls.__slots__[1:]))
         if not (
-            0 < waves.bandwidth < np.inf and 0 < waves.squares <= 1 and 0 < waves.cubes <= 1 and waves.seed >= 0
+            0 < waves.bandwidth < np.inf
+            and 0 < waves.squares <= 1
+            and 0 < waves.cubes <= 1
+            and waves.seed >= 0
         ):
             raise ValueError("the random features' numbers are out of range")
         return waves
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Categories:
     """A categorical feature's values with an indicator of their own; one more indicator is all others'."""
 
@@ -131,6 +134,11 @@ class Categories:
     @property
     def width(self) -> int:
         return len(self.kept) + 1
+
+    @cached_property
+    def codes(self) -> dict[str | None, int]:
+        """Value to its indicator; -1 for a missing one."""
+        return {None: -1, **{value: code for code, value in enumerate(self.kept)}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +164,7 @@ class MultivariateGrid:
         Orthonormal directions that the leading components leave: a row's error is the squared length of
         ``residual @ ((levels - means) / deviations)``.
     variances : float32 (d (d - 1) / 2,)
-        n times the variance of each correlation of the levels, by the baseline's fourth moments.
+        n times the variance of each pair's Fisher z, by the baseline's fourth moments; at least 1.
     kurtosis : float32 (d,)
         Fourth standardised moments of the levels.
     founding : Founding
@@ -186,6 +194,11 @@ class MultivariateGrid:
     def products(self) -> int:
         """Products of two of the first elements of a row."""
         return (1 + len(self.numeric)) * (2 + len(self.numeric)) // 2
+
+    @cached_property
+    def upper(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Which products are counted: rows and columns of the upper triangle."""
+        return np.triu_indices(1 + len(self.numeric))
 
     @property
     def size(self) -> int:
@@ -241,7 +254,9 @@ class MultivariateGrid:
         """The grid that :meth:`to_dict` wrote; ValueError, TypeError or KeyError for anything else."""
         numeric = tuple(map(str, document["numeric"]))
         count, directions = len(numeric), int(document["directions"])
-        categorical = tuple(Categories(str(name), tuple(map(str, kept))) for name, *kept in document["categorical"])
+        categorical = tuple(
+            Categories(str(name), tuple(map(str, kept))) for name, *kept in document["categorical"]
+        )
         if (
             not 2 <= count <= MOST_NUMERIC
             or not 0 <= directions <= count

@@ -49,7 +49,7 @@ class LevelTable:
     centers : float64 (d,)
         The baseline's medians.
     thresholds : uint32 (d, 48)
-        Ascending; a cell's level is -24 plus the number of thresholds that its place among the values reaches.
+        Ascending; a cell's level is -24 plus the number of thresholds that its place reaches.
     """
 
     centers: NDArray[np.float64]

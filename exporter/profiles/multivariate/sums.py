@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.profiles.multivariate.frequencies import FEATURES, FREQUENCIES, UNIT
 from exporter.profiles.multivariate.fitting import fingerprint
+from exporter.profiles.multivariate.frequencies import FEATURES, FREQUENCIES, UNIT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class MultivariateSums:
         """Mean products of (1, levels) with each other, (1 + d, 1 + d)."""
         side = 1 + len(self.grid.numeric)
         matrix = np.zeros((side, side))
-        upper = np.triu_indices(side)
+        upper = self.grid.upper
         matrix[upper] = self.totals[: self.grid.products]
         matrix.T[upper] = matrix[upper]
         return matrix / max(self.n, 1)
@@ -142,4 +142,5 @@ class EmbeddingSums:
 
 
 def _scaled(sums: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    return sums / (UNIT * np.sqrt(FREQUENCIES) * max(n, 1))
+    features: NDArray[np.float64] = sums / (UNIT * np.sqrt(FREQUENCIES) * max(n, 1))
+    return features

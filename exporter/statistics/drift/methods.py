@@ -30,10 +30,11 @@ from exporter.statistics.drift.divergence import (
 from exporter.statistics.drift.kolmogorov_smirnov import kolmogorov_smirnov
 from exporter.statistics.drift.missingness import MISSING, missing_rows, missing_values
 from exporter.statistics.drift.nulls import DriftTest
+from exporter.statistics.drift.vectors import vectors_discrepancy, vectors_error
 from exporter.statistics.drift.views import ColumnView, is_categorical, is_numeric
 from exporter.statistics.drift.wasserstein import wasserstein_distance
 
-Statistic = Callable[[Any, Any], DriftTest]
+Statistic = Callable[[Any, Any], DriftTest | Undefined]
 Methods = Literal["auto"] | Sequence[str]
 
 
@@ -84,10 +85,12 @@ _FUNCTIONS: Mapping[str, Statistic] = {
     "g": g_test,
     "tv": total_variation,
     "linf": largest_difference,
+    "mmd": vectors_discrepancy,
+    "pca": vectors_error,
     MISSING: missing_values,
 }
 
-SQUARED = frozenset({"psi", "chi2", "g", "cvm", "anderson"})
+SQUARED = frozenset({"psi", "chi2", "g", "cvm", "anderson", "mmd"})
 """Methods whose statistic grows as the square of the distance of the distributions."""
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -99,7 +102,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 
 AUTOMATIC: Mapping[Kind, str] = MappingProxyType(
-    {Kind.NUMERIC: "ks", Kind.DATETIME: "ks", Kind.CATEGORICAL: "js", Kind.BOOLEAN: "js"}
+    {
+        Kind.NUMERIC: "ks",
+        Kind.DATETIME: "ks",
+        Kind.CATEGORICAL: "js",
+        Kind.BOOLEAN: "js",
+        Kind.EMBEDDING: "mmd",
+    }
 )
 """The method that decides when none is configured, by the column's kind alone."""
 
@@ -143,6 +152,8 @@ def drift_test(
     if obstacle is not None:
         return obstacle
     test = chosen.function(baseline, current)
+    if isinstance(test, Undefined):
+        return test
     if not math.isfinite(test.statistic):
         return Undefined("not_comparable", "the values are too large for floating-point arithmetic")
     return test

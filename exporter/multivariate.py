@@ -1,0 +1,59 @@
+"""A window's rows, seen together, against the baseline's: from profiles to multivariate verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from exporter.results import MultivariateReport, MultivariateTest
+from exporter.schema import Role
+from exporter.statistics.multivariate.report import chosen_methods, multivariate_report
+
+if TYPE_CHECKING:
+    from exporter.profiles import Profile
+    from exporter.statistics.drift.multiplicity import Correction
+
+
+def measure_together(
+    current: Profile,
+    baseline: Profile,
+    *,
+    methods: Literal["auto"] | Sequence[str],
+    alpha: float,
+    correction: Correction,
+    minimum_rows: int,
+    failed: Callable[[Exception], None],
+) -> MultivariateReport:
+    """The tests of all columns together; `auto` has none where there are fewer than two numeric features.
+
+    One that fails takes nothing with it: `failed` is told, and each method that fails has the reason `error`.
+    """
+    if methods == "auto" and not _has_two_numbers(current):
+        return MultivariateReport(alpha=alpha)
+
+    def report(chosen: Sequence[str]) -> MultivariateReport:
+        return multivariate_report(
+            baseline.multivariate(),
+            current.multivariate(),
+            methods=chosen,
+            alpha=alpha,
+            correction=correction,
+            minimum_rows=minimum_rows,
+        )
+
+    names = chosen_methods(methods)
+    if not names:
+        return MultivariateReport(alpha=alpha)
+    try:
+        return report(names)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the rest of the evaluation goes on
+        failed(error)
+    broken = {name: MultivariateTest(name, reason="error", detail="see the log") for name in names}
+    return MultivariateReport(broken, alpha)
+
+
+def _has_two_numbers(profile: Profile) -> bool:
+    numbers = [
+        column for column in profile.grid.columns.values() if column.numeric and column.role is Role.FEATURE
+    ]
+    return len(numbers) > 1
