@@ -107,7 +107,9 @@ class Batch:
         Rows that came.
     rejected : Mapping[str, int]
         Reason to rows, the first that holds: `unreadable` (the format's line could not be split into
-        columns), `type`, `missing_id`, `missing_timestamp`, `missing_prediction`, `out_of_range`, `future`.
+        columns), `type`, `missing_id`, `missing_timestamp`, `missing_prediction`, `out_of_range`, `future`;
+        in rankings also `missing_group`, `missing_score`, and `incomplete_group`: another row of the group
+        was rejected.
     invalid : Mapping[str, int]
         Column to rows whose value had the wrong type.
     warnings : tuple of str
@@ -186,7 +188,8 @@ def validate_batch(
         A required column (id, timestamp, prediction where the schema names them) is absent, two columns share
         a name, or no row is usable; `details` says which, and how many rows for which reason.
     """
-    _require(table, [schema.id, schema.timestamp, schema.prediction if needs_prediction else None])
+    group = schema.group if schema.task is Task.RANKING else None
+    _require(table, [schema.id, schema.timestamp, group, schema.prediction if needs_prediction else None])
     if not needs_prediction and schema.prediction not in table.column_names:
         table = table.append_column(schema.prediction, pa.nulls(table.num_rows))
     reader = _Reader(table, schema.timezone)
@@ -200,6 +203,12 @@ def validate_batch(
     event_time = (
         np.full(table.num_rows, now) if schema.timestamp is None else reader.event_time(schema.timestamp)
     )
+    kept_columns = _kept(table, schema)
+    codes = None
+    if group is not None:
+        kept_columns[group] = reader.identifiers(group)
+        codes = columns.group_codes(kept_columns[group])
+        event_time = columns.latest(codes, event_time)
 
     rejection = _Rejection(table.num_rows)
     rejection.add("type", *reader.wrong)
@@ -208,9 +217,17 @@ def validate_batch(
     rejection.add("missing_timestamp", np.isnan(event_time))
     if needs_prediction:
         rejection.add("missing_prediction", missing(prediction))
-    if score is not None and schema.score_kind is ScoreKind.PROBABILITY:
+    if score is not None and schema.score_kind is ScoreKind.PROBABILITY and group is None:
         rejection.add("out_of_range", *_outside(score))
     rejection.add("future", event_time > now + future_tolerance)
+    if codes is not None:
+        rejection.add("missing_group", _null(kept_columns[group]))
+        if score is not None:
+            rejection.add("missing_score", np.isnan(score))
+        if label is not None:
+            rejection.add("out_of_range", no_relevance(label))
+        bad = rejection.rejected()
+        rejection.add("incomplete_group", columns.spread(codes, bad))
 
     delay = None
     if label is not None:
@@ -221,7 +238,7 @@ def validate_batch(
         rows=table.num_rows,
         event_time=event_time,
         features=features,
-        outcomes=Outcomes(schema.task, prediction, score, label, delay, _kept(table, schema)),
+        outcomes=Outcomes(schema.task, prediction, score, label, delay, kept_columns),
         ids=ids,
         table=reader.cleaned(),
         segments=segments,
@@ -244,19 +261,25 @@ def validate_batch(
     return batch
 
 
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+
+
 def _kept(table: pa.Table, schema: Schema) -> dict[str, pa.Array]:
     """The columns of `schema.kept` that were pushed: numbers as float64, truths as they are, else text.
 
-    A declared numeric feature is read as numbers, whatever it came as.
+    A declared numeric or categorical feature is read as what it is declared, whatever it came as.
     """
     kept = {}
-    numbers = {column.name for column in schema.features or () if column.kind is Kind.NUMERIC}
+    kinds = {column.name: column.kind for column in schema.features or ()}
     for name in schema.kept:
         if name not in table.column_names:
             continue
         values = columns.source(table, name)
-        if name in numbers:
+        if kinds.get(name) is Kind.NUMERIC:
             kept[name] = pa.array(columns.numeric(values).values)
+            continue
+        if kinds.get(name) is Kind.CATEGORICAL:
+            kept[name] = columns.texts(values)[0]
             continue
         if isinstance(values, pa.ChunkedArray):
             values = values.combine_chunks()
@@ -264,7 +287,7 @@ def _kept(table: pa.Table, schema: Schema) -> dict[str, pa.Array]:
             kept[name] = columns.texts(values)[0]
         elif pa.types.is_null(values.type):
             kept[name] = values
-        elif pa.types.is_decimal(values.type) or pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        elif any(is_a(values.type) for is_a in _NUMBERS):
             kept[name] = values.cast(pa.float64(), safe=False)
         else:
             kept[name] = values if pa.types.is_boolean(values.type) else columns.texts(values)[0]
@@ -295,6 +318,8 @@ def validate_labels(table: pa.Table, schema: Schema) -> LabelBatch:
     rejection.add("type", *reader.wrong)
     rejection.add("missing_id", _null(ids))
     rejection.add("missing_label", missing(label))
+    if schema.task is Task.RANKING:
+        rejection.add("out_of_range", no_relevance(label))
     unreadable = _unreadable(table)
     received = table.num_rows + unreadable
     kept = rejection.kept()
@@ -340,6 +365,11 @@ def missing(values: Codes) -> NDArray[np.bool_]:
     if values.dtype == np.int8:
         return np.asarray(values == MISSING_CODE)
     return np.isnan(values)
+
+
+def no_relevance(label: Any) -> NDArray[np.bool_]:
+    """Which labels of a ranking cannot be a relevance: negative or infinite ones."""
+    return np.asarray((label < 0) | np.isinf(label))
 
 
 class _Reader:
@@ -442,6 +472,10 @@ class _Rejection:
             count = int(np.count_nonzero(fresh))
             if count:
                 self.counts[reason] = self.counts.get(reason, 0) + count
+
+    def rejected(self) -> NDArray[np.bool_]:
+        """Which rows have a reason."""
+        return np.zeros(self._rows, bool) if self._bad is None else self._bad
 
     def kept(self) -> NDArray[np.intp] | None:
         """Indices of the rows without a reason; None when that is all of them."""

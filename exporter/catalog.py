@@ -68,6 +68,8 @@ class PerformanceMetric:
         value for errors. Positive is worse in both.
     needs_score : bool
         Whether it is computed from scores, not from predicted classes.
+    bounds : str
+        Where its 95 % bounds come from.
     """
 
     name: str
@@ -78,6 +80,10 @@ class PerformanceMetric:
     help: str
     drop: Literal["difference", "ratio"] = "difference"
     needs_score: bool = False
+
+    @property
+    def bounds(self) -> str:
+        return BOUNDS[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +170,46 @@ PERFORMANCE_METRICS: Mapping[str, PerformanceMetric] = _by_name(
         _error("bias", "label", "Mean of prediction minus label; what counts is its distance from 0."),
         _score("r2", "Coefficient of determination, at most 1.", tasks=_REGRESSION, bounded=False),
         _error("median_absolute_error", "label", "Median of the absolute errors, read off an error grid."),
+        _error("absolute_error_p90", "label", "The absolute error that nine rows in ten do not exceed."),
+        _error("absolute_error_p95", "label", "The absolute error that 95 rows in a hundred do not exceed."),
+        _error("absolute_error_p99", "label", "The absolute error that 99 rows in a hundred do not exceed."),
         _score("ndcg_at_k", "Normalised discounted cumulative gain of the first k, mean over the groups.",
                tasks=_RANKING),
         _score("map_at_k", "Mean average precision of the first k.", tasks=_RANKING),
         _score("mrr", "Mean reciprocal rank of the first relevant row.", tasks=_RANKING),
     ]
 )  # fmt: skip
+
+BOUNDS: Mapping[str, str] = MappingProxyType(
+    {
+        "accuracy": "Wilson",
+        "balanced_accuracy": "MOVER of Wilson bounds; delta method in multiclass",
+        "precision": "Wilson; delta method in multiclass",
+        "recall": "Wilson; delta method in multiclass",
+        "f1": "Wilson of TP / (TP + FP + FN); delta method in multiclass",
+        "specificity": "Wilson; delta method in multiclass",
+        "mcc": "delta method, Fisher's z",
+        "roc_auc": "DeLong, logit; mean of the classes' bounds in multiclass",
+        "pr_auc": "influence function, logit; mean of the classes' bounds in multiclass",
+        "log_loss": "Student",
+        "brier": "Student",
+        "ece": "normal, less the bias of chance; mean of the classes' bounds in multiclass",
+        "mae": "Student",
+        "rmse": "Student of the squares",
+        "mape": "Student",
+        "smape": "Student",
+        "bias": "Student",
+        "r2": "delta method of moments",
+        "median_absolute_error": "order statistics",
+        "ndcg_at_k": "Student between groups, logit",
+        "map_at_k": "Student between groups, logit",
+        "mrr": "Student between groups, logit",
+        "absolute_error_p90": "order statistics",
+        "absolute_error_p95": "order statistics",
+        "absolute_error_p99": "order statistics",
+    }
+)
+"""Where the 95 % bounds of each performance metric come from; see docs/performance.md."""
 
 _NUMERIC = ("numeric", "datetime")
 _CATEGORICAL = ("categorical", "boolean")
@@ -247,10 +287,12 @@ QUALITY_CHECKS: Mapping[str, float] = MappingProxyType(
         "timeliness": 0.95,
         "score": 0.95,
         "duplicate": 0.01,
+        "outlier": 0.01,
     }
 )
 """The values of the label `check` with their default thresholds: ratios must not fall below theirs, and the
-ratio of duplicates must not exceed its own. `uniqueness` 0 never alarms: most features repeat."""
+ratios of duplicates and outliers must not exceed theirs. `uniqueness` 0 never alarms: most features
+repeat."""
 
 
 def _gauge(name: str, labels: tuple[str, ...], text: str, unit: str = "", *, produced: bool = True) -> Family:
@@ -267,6 +309,7 @@ _METRIC = (*WINDOWED, "metric")
 _COLUMN = (*WINDOWED, "column")
 _TESTED = (*WINDOWED, "column", "role", "method")
 _VERDICT = (*WINDOWED, "column", "role")
+_SPANNED = (*LIFETIME, "span")
 
 _MODEL_FAMILIES = [
     _gauge("ml_model_info", (*LIFETIME, "task", "baseline"),
@@ -287,6 +330,8 @@ _MODEL_FAMILIES = [
            "Event time at which the performance window ends: the label watermark.", "seconds"),
     _gauge("ml_performance_window_rows", WINDOWED, "Labelled rows in the performance window."),
     _gauge("ml_class_performance", (*WINDOWED, "class", "metric"), "Realised performance of one class."),
+    _gauge("ml_ranking_groups", (*WINDOWED, "state"),
+           "Groups of ranked rows: ranked, incomplete (some rows lack a label), irrelevant (no relevant row)."),
     _gauge("ml_confusion_rows", (*WINDOWED, "actual", "predicted"),
            "Rows of the performance window by label and prediction."),
     _gauge("ml_labeled_ratio", WINDOWED, "Share of the window's rows whose label is known.", "ratio"),
@@ -333,6 +378,16 @@ _MODEL_FAMILIES = [
     _gauge("ml_quality_timeliness_ratio", WINDOWED,
            "Share of rows that came within the agreed time.", "ratio"),
     _gauge("ml_quality_score", WINDOWED, "Weighted mean of the quality ratios; 1 is good."),
+    _gauge("ml_quality_outlier_ratio", _COLUMN, "Share of values beyond the baseline's fences.", "ratio"),
+    _gauge("ml_quality_new_categories", _COLUMN, "Different values that the baseline never had."),
+    _gauge("ml_quality_vanished_categories", _COLUMN,
+           "Categories of the baseline that no longer come, though they should have."),
+    _gauge("ml_quality_schema_changes", (*WINDOWED, "change"),
+           "Columns that came (added), went (removed) or arrive as another type (type); the API names them."),
+    _gauge("ml_quality_constant_columns", (*WINDOWED, "change"),
+           "Columns that became nearly constant (constant) or no longer are (varied); the API names them."),
+    _gauge("ml_quality_missing_pair_changes", WINDOWED,
+           "Pairs of columns that go missing together more, or less, than in the baseline."),
     _gauge("ml_quality_threshold", (*WINDOWED, "check"), "What the alerting rules compare the ratios with."),
     _gauge("ml_event_delay_seconds", (*WINDOWED, "q"),
            "Quantiles of the time from an event to the arrival of its row.", "seconds"),
@@ -342,6 +397,7 @@ _MODEL_FAMILIES = [
     _gauge("ml_window_start_timestamp_seconds", WINDOWED,
            "Event time at which the window starts.", "seconds"),
     _gauge("ml_window_end_timestamp_seconds", WINDOWED, "Event time at which the window ends.", "seconds"),
+    _gauge("ml_window_empty_buckets", WINDOWED, "Time buckets of the window without a row."),
     _gauge("ml_window_seconds", WINDOWED, "Length of the window.", "seconds"),
     # comparisons
     _gauge("ml_comparison_difference", COMPARED,
@@ -368,6 +424,12 @@ _MODEL_FAMILIES = [
              "Rows by coarse bin on frozen edges, by arrival time; the API names the edges."),
     _gauge("ml_baseline_ratio", (*LIFETIME, "column", "grid", "bin"), "The baseline's share of a coarse bin.",
            "ratio"),
+    _gauge("ml_volume_rows", _SPANNED, "Rows of the newest complete time buckets."),
+    _gauge("ml_volume_expected_rows", _SPANNED, "What was to be expected of these buckets."),
+    _gauge("ml_volume_lower_rows", _SPANNED, "Fewer rows than this are too few."),
+    _gauge("ml_volume_upper_rows", _SPANNED, "More rows than this are too many."),
+    _gauge("ml_volume_detected", (*_SPANNED, "direction"),
+           "1 when too few (low) or too many (high) rows came, else 0."),
     _gauge("ml_last_batch_timestamp_seconds", LIFETIME, "When the last batch arrived.", "seconds"),
     _gauge("ml_last_label_timestamp_seconds", LIFETIME, "When the last label arrived.", "seconds"),
     _gauge("ml_last_event_timestamp_seconds", LIFETIME,
@@ -472,6 +534,8 @@ BUDGET_ORDER: tuple[tuple[str, ...], ...] = (
     ("ml_confusion_rows",),
     ("ml_drift_p_value", "ml_multivariate_drift_p_value"),
     ("ml_quality_uniqueness_ratio",),
+    ("ml_quality_new_categories", "ml_quality_vanished_categories"),
+    ("ml_quality_outlier_ratio",),
     ("ml_quality_type_valid_ratio", "ml_quality_in_range_ratio", "ml_quality_known_category_ratio"),
     tuple(segment_name(name) for name in SEGMENTED if "_quality_" not in name and "_drift" not in name),
     ("ml_quality_validity_ratio",),

@@ -21,6 +21,7 @@ from exporter.profiles import (
     Grid,
     MulticlassOutcome,
     Profile,
+    RankingOutcome,
 )
 from exporter.results import (
     ColumnDrift,
@@ -38,6 +39,7 @@ from exporter.schema import Role
 from exporter.statistics.concept import ErrorStream, concept_column
 from exporter.statistics.drift.verdict import BlockEffects, drift_verdicts
 from exporter.statistics.performance import compared, metrics_of, per_class, performance
+from exporter.statistics.performance.summary import ranking_groups, residual_summary
 from exporter.statistics.quality import quality_report
 
 log = logging.getLogger(__name__)
@@ -198,8 +200,7 @@ def evaluate(
         labeled_ratio=known / current.rows if labeled_rows is not None and current.rows else None,
         label_delay=None if label_delay is None else label_delay[0],
         event_delay=None if event_delay is None else event_delay[0],
-        confusion=() if details is None else details[1],
-        class_performance={} if details is None else details[0],
+        **({} if details is None else details),
         undefined=(*missing, *(quality.undefined if quality is not None else ())),
     )
 
@@ -396,30 +397,33 @@ def drift_columns(
     return columns
 
 
-def outcome_details(
-    outcomes: Profile | None,
-) -> tuple[Mapping[str, Mapping[str, Estimate]], tuple[tuple[str, str, int], ...]]:
-    """Per-class performance, and the confusion matrix as (actual, predicted, rows)."""
+def outcome_details(outcomes: Profile | None) -> dict[str, Any]:
+    """The fields of an evaluation that tell of outcomes beside the metrics."""
     if outcomes is None or not outcomes.labeled_rows:
-        return {}, ()
+        return {}
     outcome = outcomes.outcome()
     if isinstance(outcome, BinaryOutcome):
-        names: Sequence[str] = ("negative", "positive")
-        classes: Mapping[str, Mapping[str, Estimate]] = {}
-    elif isinstance(outcome, MulticlassOutcome):
-        names = outcome.classes
+        return {"confusion": _confusion(("negative", "positive"), outcome)}
+    if isinstance(outcome, MulticlassOutcome):
         classes = {
             name: {metric: value for metric, value in metrics.items() if isinstance(value, Estimate)}
             for name, metrics in per_class(outcome).items()
         }
-    else:
-        return {}, ()
-    confusion = tuple(
+        return {"confusion": _confusion(outcome.classes, outcome), "class_performance": classes}
+    if isinstance(outcome, RankingOutcome):
+        return {"ranking": ranking_groups(outcome)}
+    return {"residuals": residual_summary(outcome)}
+
+
+def _confusion(
+    names: Sequence[str], outcome: BinaryOutcome | MulticlassOutcome
+) -> tuple[tuple[str, str, int], ...]:
+    """(actual, predicted, rows) of every pair of classes."""
+    return tuple(
         (actual, predicted, int(outcome.confusion[row, column]))
         for row, actual in enumerate(names)
         for column, predicted in enumerate(names)
     )
-    return classes, confusion
 
 
 def delays(histogram: DelayHistogram) -> Delays | None:

@@ -18,7 +18,8 @@ from exporter.catalog import (
 from exporter.compared import Comparison
 from exporter.config import ModelConfig
 from exporter.exposition import Sample
-from exporter.results import Delays, Evaluation
+from exporter.findings import VolumeReport
+from exporter.results import Delays, Evaluation, QualityReport
 
 Missing = tuple[str, str | None, str]
 """(measure, subject or None, reason)."""
@@ -118,6 +119,8 @@ def _performance_samples(evaluation: Evaluation) -> Iterator[Sample]:
         for metric, estimate in metrics.items():
             yield "ml_class_performance", (of_class, metric), estimate.value
     yield from _estimate_samples(evaluation)
+    for state in ("ranked", "incomplete", "irrelevant") if evaluation.ranking is not None else ():
+        yield "ml_ranking_groups", (state,), evaluation.ranking[state]
     for actual, predicted, rows in evaluation.confusion:
         yield "ml_confusion_rows", (actual, predicted), rows
 
@@ -174,6 +177,43 @@ def _quality_samples(evaluation: Evaluation) -> Iterator[Sample]:
         yield "ml_quality_timeliness_ratio", (), quality.timeliness
     if quality.score is not None:
         yield "ml_quality_score", (), quality.score
+    yield from _finding_samples(quality)
+
+
+def _finding_samples(quality: QualityReport) -> Iterator[Sample]:
+    """What is found beside the ratios; counts where nothing was compared are not there."""
+    for column, share in quality.outliers.items():
+        yield "ml_quality_outlier_ratio", (column,), share.ratio
+    for column, found in quality.categories.items():
+        yield "ml_quality_new_categories", (column,), found.new_count
+        yield "ml_quality_vanished_categories", (column,), found.vanished_count
+    missing = {measure for measure, subject, _ in quality.undefined if subject is None}
+    if "quality_schema_changes" not in missing and quality.top_value:
+        for change in ("added", "removed", "type"):
+            count = sum(one.change == change for one in quality.schema_changes)
+            yield "ml_quality_schema_changes", (change,), count
+    if "quality_constant_columns" not in missing and quality.top_value:
+        for change in ("constant", "varied"):
+            count = sum(one.change == change for one in quality.top_value.values())
+            yield "ml_quality_constant_columns", (change,), count
+    if quality.missing_together is not None and "quality_missing_pair_changes" not in missing:
+        yield "ml_quality_missing_pair_changes", (), quality.missing_together.changed_count
+    if quality.freshness is not None:
+        yield "ml_window_empty_buckets", (), quality.freshness.empty_buckets
+
+
+def volume_samples(model: str, version: str, report: VolumeReport) -> Iterator[Sample]:
+    """Rows of the last complete buckets, what was expected, and whether that is too few or too many."""
+    for name, span in report.spans.items():
+        where = (model, version, name)
+        yield "ml_volume_rows", where, span.rows
+        if span.expected is None or span.lower is None or span.upper is None:
+            continue
+        yield "ml_volume_expected_rows", where, span.expected
+        yield "ml_volume_lower_rows", where, span.lower
+        yield "ml_volume_upper_rows", where, span.upper
+        for direction in ("low", "high"):
+            yield "ml_volume_detected", (*where, direction), float(span.detected == direction)
 
 
 def comparison_samples(comparison: Comparison) -> Iterator[Sample]:

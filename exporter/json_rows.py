@@ -340,7 +340,7 @@ def numeric_names(schema: Schema | None) -> frozenset[str]:
         names.add(schema.score)
     elif schema.score is not None:
         names.update(name for _, name in schema.score)
-    if schema.task is Task.REGRESSION:
+    if schema.task in (Task.REGRESSION, Task.RANKING):
         names.update((schema.prediction, schema.label))
     return frozenset(names)
 
@@ -351,6 +351,5 @@ def _text_names(schema: Schema | None) -> frozenset[str]:
         return frozenset()
     names = {column.name for column in schema.features or () if column.kind is Kind.CATEGORICAL}
     names.update(schema.segments)
-    if schema.id is not None:
-        names.add(schema.id)
+    names.update(name for name in (schema.id, schema.group) if name is not None)
     return frozenset(names)

@@ -164,7 +164,7 @@ def render_metrics() -> str:
     ]
     lines += ["## Values of `metric`", ""]
     lines += _table(
-        ["metric", "unit", "better", "drop", "tasks", "needs scores", "meaning"],
+        ["metric", "unit", "better", "drop", "tasks", "needs scores", "bounds", "meaning"],
         (
             [
                 f"`{m.name}`",
@@ -173,6 +173,7 @@ def render_metrics() -> str:
                 m.drop,
                 ", ".join(m.tasks),
                 "yes" if m.needs_score else "no",
+                m.bounds,
                 m.help,
             ]
             for m in PERFORMANCE_METRICS.values()

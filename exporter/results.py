@@ -344,6 +344,10 @@ class Evaluation(Record):
     event_delay: Delays | None = None
     confusion: tuple[tuple[str, str, int], ...] = ()
     class_performance: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    ranking: Mapping[str, int] | None = None
+    """Rankings: `k`, and how many groups came, were ranked, lack labels, or have no relevant row."""
+    residuals: Mapping[str, Any] | None = None
+    """Regression: rows, mean and spread of the residuals, and quantiles of their sizes."""
     estimates: Mapping[str, EstimatedMetric] = field(default_factory=dict)
     """What `performance` is estimated to be over all rows of the window, by metric."""
     undefined: tuple[tuple[str, str | None, str], ...] = ()

@@ -1,6 +1,7 @@
 """Arrow columns of any type, read as one of a few kinds; see :mod:`exporter.columns.kinds`."""
 
 from exporter.columns.embeddings import embedding, is_vector
+from exporter.columns.groups import group_codes, latest, spread
 from exporter.columns.kinds import absent, inferred_kind, read
 from exporter.columns.numbers import instants, numeric
 from exporter.columns.source import (
@@ -26,17 +27,20 @@ __all__ = [
     "canonical_text",
     "categorical",
     "embedding",
+    "group_codes",
     "inexact",
     "inferred_kind",
     "instants",
     "is_json_text",
     "is_usual",
     "is_vector",
+    "latest",
     "matches",
     "numeric",
     "plain",
     "read",
     "source",
+    "spread",
     "text_of",
     "texts",
     "truth",

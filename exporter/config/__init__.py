@@ -20,6 +20,7 @@ from exporter.config.model import (
     name_problem,
 )
 from exporter.config.parsing import Config, load_config, parse_config
+from exporter.config.segments import SegmentSearch
 from exporter.results import Window
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "ModelConfig",
     "Quality",
     "Refresh",
+    "SegmentSearch",
     "ValidationRule",
     "Window",
     "load_config",

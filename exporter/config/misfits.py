@@ -21,6 +21,7 @@ def misfits(model: ModelConfig) -> Iterator[Problem]:
     yield from _window_misfits(model)
     yield from _column_misfits(model)
     yield from _metric_misfits(model)
+    yield from _search_misfits(model)
     yield from _rule_misfits(model)
     if model.idempotency_retention < DAY_SECONDS:
         yield ("idempotency_retention",), "expected at least 24h"
@@ -66,10 +67,10 @@ def _column_misfits(model: ModelConfig) -> Iterator[Problem]:
         yield ("columns", "score"), "regression has no score"
     if model.task is Task.RANKING and group is None:
         yield ("columns", "group"), "ranking needs the column that says what is ranked together"
-    elif model.task is Task.RANKING:
-        yield ("task",), "ranking is not measured yet; binary, multiclass and regression are"
-    elif group is not None:
+    elif model.task is not Task.RANKING and group is not None:
         yield ("columns", "group"), f"{model.task} has no group"
+    if model.task is not Task.RANKING and "ranking" in model.model_fields_set:
+        yield ("ranking",), f"{model.task} ranks nothing"
     yield from _feature_misfits(model)
 
 
@@ -88,6 +89,19 @@ def _feature_misfits(model: ModelConfig) -> Iterator[Problem]:
         feature = (model.features or {}).get(name)
         if feature and feature.type in (Kind.EMBEDDING, Kind.DATETIME):
             yield ("segments", index), f"{name} is {feature.type} and makes no segments"
+
+
+def _search_misfits(model: ModelConfig) -> Iterator[Problem]:
+    search = model.segment_search
+    for index, name in enumerate(search.columns if search is not None else ()):
+        at = ("segment_search", "columns", index)
+        feature = (model.features or {}).get(name)
+        if model.features is not None and feature is None:
+            yield at, f"{name} is no feature"
+        if feature is not None and feature.type in (Kind.EMBEDDING, Kind.DATETIME):
+            yield at, f"{name} is {feature.type}; numeric, categorical and boolean features are searched"
+        if search is not None and name in search.columns[:index]:
+            yield at, f"{name} is named twice"
 
 
 def _score_columns(model: ModelConfig) -> list[str]:

@@ -13,7 +13,7 @@ from exporter.profiles.meters import NO_METERS, Meters, OutcomeMeter, RowMeter
 from exporter.profiles.numeric import NumericColumn
 from exporter.profiles.outcome import BinaryOutcome, MulticlassOutcome, Outcome, RegressionOutcome
 from exporter.profiles.profile import Part, Profile, Totals
-from exporter.profiles.profiling import profile_outcomes, profile_rows
+from exporter.profiles.profiling import profile_groups, profile_outcomes, profile_rows
 from exporter.profiles.ranking import RankingOutcome
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "decode",
     "encode",
     "grid_id",
+    "profile_groups",
     "profile_outcomes",
     "profile_rows",
     "row_counts",

@@ -70,8 +70,10 @@ def count_predicted(grid: Grid, outcomes: Outcomes, counter: Counter) -> None:
             count_seen_groups(grid, outcomes, counter)
 
 
-def count_labelled(grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArray[np.float64]) -> None:
-    """Count rows with a label, and add to the part's sums."""
+def count_labelled(
+    grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArray[np.float64], *, groups: bool = True
+) -> None:
+    """Count rows with a label, and add to the part's sums; in rankings, unless told not to, groups too."""
     match grid.schema.task:
         case Task.BINARY:
             _count_binary(grid, outcomes, counter, sums)
@@ -80,7 +82,8 @@ def count_labelled(grid: Grid, outcomes: Outcomes, counter: Counter, sums: NDArr
         case Task.RANKING:
             rows = np.count_nonzero(~np.isnan(np.asarray(outcomes.label, np.float64)))
             counter.block(grid.layout.outcomes.blocks["labelled_rows"].start, [int(rows)])
-            count_groups(grid, outcomes, counter, sums)
+            if groups:
+                count_groups(grid, outcomes, counter, sums)
         case _:
             _count_regression(grid, outcomes, counter, sums)
 

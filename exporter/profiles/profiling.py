@@ -21,6 +21,7 @@ from exporter.profiles.missing_pairs import count_missing_pairs
 from exporter.profiles.multivariate import Measuring, squared_norms
 from exporter.profiles.numeric import SMALL_ROWS, Kernel
 from exporter.profiles.profile import Part, Profile, no_extremes
+from exporter.profiles.ranking import count_groups
 from exporter.profiles.vectors import Counter
 from exporter.schema import Role
 
@@ -105,7 +106,12 @@ def profile_rows(
 
 
 def profile_outcomes(
-    grid: Grid, outcomes: Outcomes, *, sign: int = 1, meters: Sequence[OutcomeMeter] = ()
+    grid: Grid,
+    outcomes: Outcomes,
+    *,
+    sign: int = 1,
+    meters: Sequence[OutcomeMeter] = (),
+    groups: bool = True,
 ) -> Profile:
     """The profile of what labels add: the label column, losses, confusion, label delay.
 
@@ -117,6 +123,8 @@ def profile_outcomes(
         -1 makes the profile that takes these labels back when it is added.
     meters : sequence of OutcomeMeter
         What else is measured of the labelled rows.
+    groups : bool
+        Rankings: whether the rows are all rows of their groups; :func:`profile_groups` counts these else.
     """
     labels = known_labels(grid, outcomes)
     rows = 0 if labels is None else int(np.count_nonzero(labels))
@@ -130,7 +138,7 @@ def profile_outcomes(
     if column is not None:
         recorder.add(column, _chosen(outcomes.label, labels), rows)
     recorder.run(rows, 1)
-    count_labelled(grid, outcomes, counter, recorder.sums)
+    count_labelled(grid, outcomes, counter, recorder.sums, groups=groups)
     if outcomes.delay_seconds is not None:
         count_delays(outcomes.delay_seconds[labels], layout.blocks["label_delay"].start, counter)
     profile.outcomes = recorder.part(sign)
@@ -138,6 +146,22 @@ def profile_outcomes(
     for meter in meters:
         profile.outcomes.add_totals({name: sign * vector for name, vector in meter(known).items()})
     return profile
+
+
+def profile_groups(grid: Grid, outcomes: Outcomes, *, sign: int = 1) -> Profile:
+    """The profile of what groups of ranked rows add, without the rows themselves.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        All rows of their groups; the label of those without one is NaN.
+    sign : int
+        -1 makes the profile that takes the groups back when it is added.
+    """
+    layout = grid.layout.outcomes
+    counter, sums = Counter(layout.size), np.zeros(layout.sums)
+    count_groups(grid, outcomes, counter, sums)
+    return Profile(grid, outcomes=Part(layout, counter.total(sign), sign * sums))
 
 
 class _Recorder:

@@ -229,7 +229,9 @@ def _reciprocal_rank(ties: _Ties, groups: int) -> Floats:
     if len(runs):
         rows, hits, before = ties.rows[runs], ties.relevant[runs], ties.before[runs]
         of = np.repeat(np.arange(len(runs)), rows - hits + 1)  # places where the first relevant row can be
-        place = np.arange(len(of)) - np.repeat(np.cumsum(rows - hits + 1) - (rows - hits + 1), rows - hits + 1)
+        place = np.arange(len(of)) - np.repeat(
+            np.cumsum(rows - hits + 1) - (rows - hits + 1), rows - hits + 1
+        )
         after = (rows[of] - place - 1).astype(np.float64)
         log_chance = _log_choose(after, hits[of] - 1.0) - _log_choose(
             rows[of].astype(np.float64), hits[of].astype(np.float64)

@@ -20,15 +20,24 @@ from exporter.clock import Clock
 from exporter.errors import ConflictError, UnusableBatchError
 from exporter.profiles import Grid
 from exporter.rules import RuleOutcome
+from exporter.schema import Task
 from exporter.service.admission import Admission, admit
 from exporter.service.answers import Answer, Request, once
+from exporter.service.backfilling import (
+    for_history,
+    halves,
+    marks_of,
+    past_before,
+    waiting_days,
+    with_past,
+)
+from exporter.service.grouping import group_deltas, in_flight, with_hashes
 from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
 from exporter.service.pairs import Pairs, chunks_of, labelled_pairs, pair_deltas
 from exporter.service.payload import payload_of
 from exporter.service.profiling import merged, outcome_deltas, row_deltas
-from exporter.service.recomputation import marks_of
 from exporter.service.tallies import arrival_tallies, rejected_tallies, tally_arrival, tally_rows
 from exporter.store import NOT_JOINED, Commit, Delta, LabelChunk, PredictionChunk, Store
 from exporter.windows import bucket_starts
@@ -71,6 +80,10 @@ class _Admitted:
     """Label of each row as a stored number; NaN where none has come."""
     known_arrival: NDArray[np.float64]
     """When it came; NaN where that is not known any more."""
+    past: NDArray[np.bool_]
+    """Which rows count in the history only."""
+    days: NDArray[np.int64]
+    """Days under which predictions wait for their labels."""
     hashes: NDArray[np.uint64] | None = None
     """Of the ids of the rows; None without ids."""
     chunks: list[PredictionChunk] = field(default_factory=list)
@@ -97,8 +110,8 @@ class BatchIngestion:
     ) -> Answer:
         """Blocks until the rows are durable, then answers 202; a repeated request gets its first answer.
 
-        A backfill never moves the watermark. Its rows older than the lateness are left out as any others are,
-        with a warning: they must not enter the windows of now, and there is no history yet to keep them in.
+        A backfill never moves the watermark. Its rows older than the lateness are taken for the history only:
+        they enter no window of now and no per-bin counter.
         """
         with once(self._store, lane, request) as earlier:
             if earlier is not None:
@@ -109,7 +122,8 @@ class BatchIngestion:
                 with self._computing(batch.rows):
                     hashes = lane.index.hash_ids(batch.ids) if batch.ids is not None else None
                 push = _Push(lane, batch, version, request, arrival, backfill, hashes)
-                with lane.flights.of(hashes):
+                labeled = batch.outcomes.label is not None
+                with lane.flights.of(in_flight(lane, hashes, labels=labeled)):
                     with self._computing(batch.rows):
                         admitted = self._admit(push)
                     return self._take(push, admitted)
@@ -176,7 +190,7 @@ class BatchIngestion:
         hashes = push.hashes
         with lane.lock:
             watermark = lane.version(version).watermark
-            oldest = -np.inf if watermark is None else watermark - lane.config.lateness
+            oldest = -np.inf if watermark is None or push.backfill else watermark - lane.config.lateness
             admission = admit(
                 batch.event_time, hashes, oldest=oldest, seen=lambda wanted: index.seen(version, wanted)
             )
@@ -188,10 +202,20 @@ class BatchIngestion:
             if batch.outcomes.label is not None:
                 inline = lane.labels.encode(batch.outcomes.label)
             check_spread(lane, rows.event_time)
-            admitted = _Admitted(rows, admission, inline[admission.accepted], np.full(rows.rows, arrival))
+            before = past_before(lane, version, arrival) if push.backfill else -np.inf
+            past = rows.event_time < before
+            admitted = _Admitted(
+                rows,
+                admission,
+                inline[admission.accepted],
+                np.full(rows.rows, arrival),
+                past,
+                waiting_days(lane, version, rows.event_time, past, arrival),
+            )
             if hashes is None:
                 return admitted
-            payload = payload_of(rows)
+            accepted = admitted.hashes = hashes[admission.accepted]
+            payload = with_hashes(lane, with_past(payload_of(rows), past), accepted)
             came = ~np.isnan(inline)
             if came.any():
                 # rows that were pushed before and now come with their label count as labels
@@ -199,12 +223,12 @@ class BatchIngestion:
                 admitted.inline = (distinct, values)
                 admitted.elsewhere = join(index, distinct, values, arrival)
                 admitted.elsewhere.held = (np.empty(0, np.uint64), np.empty(0))
-            accepted = admitted.hashes = hashes[admission.accepted]
             cls._recall_labels(lane, admitted, accepted)
             cls._index(lane, admitted, version, accepted, payload)
             if admitted.elsewhere is not None:
                 admitted.elsewhere.mark(index)
-            admitted.pairs = labelled_pairs(lane, accepted[~np.isnan(admitted.known)], version=version)
+            labeled = ~np.isnan(admitted.known) & ~past
+            admitted.pairs = labelled_pairs(lane, accepted[labeled], version=version)
         return admitted
 
     @staticmethod
@@ -232,9 +256,8 @@ class BatchIngestion:
         hashes: NDArray[np.uint64],
         payload: pa.RecordBatch,
     ) -> None:
-        days = (admitted.batch.event_time // SECONDS_PER_DAY).astype(np.int64)
-        for day in np.unique(days):
-            positions = np.flatnonzero(days == day)
+        for day in np.unique(admitted.days):
+            positions = np.flatnonzero(admitted.days == day)
             part = payload if positions.size == hashes.size else payload.take(pa.array(positions))
             chunk = PredictionChunk(lane.index.next_chunk_id(), version, int(day), hashes[positions], part)
             lane.index.add(chunk)
@@ -261,12 +284,7 @@ class BatchIngestion:
         rejected["late"] += admitted.admission.late
         rejected["duplicate"] += admitted.admission.duplicates
         labeled = int(np.count_nonzero(~np.isnan(admitted.known)))
-        warnings = list(batch.warnings)
-        if push.backfill and admitted.admission.late:
-            warnings.append(
-                f"{admitted.admission.late} rows are older than `lateness`: they are for history only, which "
-                "is not kept yet, and were left out."
-            )
+        history_only = {"history_only": int(admitted.past.sum())} if push.backfill else {}
         answer = Answer(
             202,
             {
@@ -275,15 +293,17 @@ class BatchIngestion:
                 "accepted": rows.rows,
                 "rejected": batch.received - rows.rows,
                 "reasons": {reason: count for reason, count in rejected.items() if count},
-                "warnings": warnings,
+                "warnings": list(batch.warnings),
                 "duplicate": False,
+                **history_only,
             },
         )
+        now = not admitted.past.size or not admitted.past.all()
         commit = Commit(
             model=lane.name,
             answer=push.request.answered(answer, arrival),
             predictions=admitted.chunks,
-            state={("last_batch", version): arrival},
+            state={("last_batch", version): arrival} if now else {},
         )
         commit.counters = {
             ("rows", version): rows.rows,
@@ -293,13 +313,13 @@ class BatchIngestion:
         for reason, count in rejected.items():
             if count:
                 commit.counters["rejected", version, reason] = count
-        if labeled:
+        if labeled and now:
             commit.state["last_label", version] = arrival
         commit.labels = self._labels(admitted, arrival)
         if lane.grid is None or judged is None:
             check_room(lane)
             counts = self._left_out(push, admitted, rejected)
-            commit.rows = [(version, raw_rows(rows, arrival, counts))] if rows.rows else []
+            commit.rows = [(version, raw_rows(rows, arrival, counts, admitted.past))] if rows.rows else []
             return commit, answer
         if ("bins_since", version, lane.grid.id) not in lane.state:
             commit.state["bins_since", version, lane.grid.id] = arrival
@@ -317,7 +337,7 @@ class BatchIngestion:
             return None
         own = ~np.isnan(admitted.known)
         hashes, values = admitted.hashes[own], admitted.known[own]
-        days = (admitted.batch.event_time[own] // SECONDS_PER_DAY).astype(np.int32)
+        days = admitted.days[own].astype(np.int32)
         if admitted.inline is not None and admitted.elsewhere is not None:
             matches = admitted.elsewhere.matches
             joined = np.full(admitted.inline[0].size, NOT_JOINED, dtype=np.int32)
@@ -346,27 +366,61 @@ class BatchIngestion:
         rejected: Counter[str],
     ) -> list[Delta]:
         lane, version, arrival = push.lane, push.version, push.arrival
-        rows, meters = admitted.batch, meters_of(lane, version)
+        deltas: list[Delta] = []
+        for positions, past in halves(admitted.past):
+            deltas += self._half(push, grid, admitted, judged, positions, past=past)
+            if not past:
+                tally_arrival(lane, self._left_out(push, admitted, rejected), deltas, version, arrival)
+        if admitted.elsewhere is not None and admitted.elsewhere.changed.any():
+            payloads = self._store.payloads(lane.name, admitted.elsewhere.chunks())
+            names = dict(enumerate(lane.index.versions))
+            deltas += join_deltas(lane, admitted.elsewhere, payloads, names)[0]
+            deltas += group_deltas(lane, admitted.elsewhere, payloads)
+        if admitted.pairs:
+            own = {chunk.id: chunk.payload for chunk in admitted.chunks}
+            others = chunks_of(admitted.pairs) - own.keys()
+            stored = self._store.payloads(lane.name, others)
+            deltas += pair_deltas(lane, grid, admitted.pairs, {**stored, **own})
+        return deltas
+
+    @staticmethod
+    def _half(
+        push: _Push,
+        grid: Grid,
+        admitted: _Admitted,
+        judged: RuleOutcome,
+        positions: NDArray[np.intp],
+        *,
+        past: bool,
+    ) -> list[Delta]:
+        """Profiles of the rows of now, or of those of the past."""
+        lane, version, arrival = push.lane, push.version, push.arrival
+        meters = meters_of(lane, version)
+        whole = positions.size == admitted.batch.rows
+        rows = admitted.batch if whole else admitted.batch.take(positions)
         deltas = row_deltas(
             grid,
             rows,
             version,
             lane.segments,
             resolution=lane.resolution,
-            arrival=arrival,
+            arrival=None if past else arrival,
             threads=2 if rows.rows >= THREADED_ROWS else 1,
             meters=meters,
         )
-        tally_rows(lane, rows, judged, deltas, arrival)
-        tally_arrival(lane, self._left_out(push, admitted, rejected), deltas, version, arrival)
-        labeled = np.flatnonzero(~np.isnan(admitted.known))
+        tally_rows(
+            lane, rows, judged if whole else judged.take(positions), deltas, -np.inf if past else arrival
+        )
+        labeled = positions[~np.isnan(admitted.known[positions])]
+        if labeled.size and lane.schema.task is Task.RANKING:
+            labeled = positions  # a group is judged by all its rows
         if labeled.size:
-            labels = lane.labels.decode(admitted.known[labeled])
-            part = rows if labeled.size == rows.rows else rows.take(labeled)
+            part = admitted.batch if labeled.size == admitted.batch.rows else admitted.batch.take(labeled)
+            delay = np.maximum(0.0, admitted.known_arrival[labeled] - part.event_time)
             outcomes = replace(
                 part.outcomes,
-                label=labels,
-                delay_seconds=np.maximum(0.0, admitted.known_arrival[labeled] - part.event_time),
+                label=lane.labels.decode(admitted.known[labeled]),
+                delay_seconds=np.full(labeled.size, np.nan) if past else delay,
             )
             deltas += outcome_deltas(
                 grid,
@@ -378,16 +432,7 @@ class BatchIngestion:
                 resolution=lane.resolution,
                 meters=meters,
             )
-        if admitted.elsewhere is not None and admitted.elsewhere.changed.any():
-            payloads = self._store.payloads(lane.name, admitted.elsewhere.chunks())
-            names = dict(enumerate(lane.index.versions))
-            deltas += join_deltas(lane, admitted.elsewhere, payloads, names)[0]
-        if admitted.pairs:
-            own = {chunk.id: chunk.payload for chunk in admitted.chunks}
-            others = chunks_of(admitted.pairs) - own.keys()
-            stored = self._store.payloads(lane.name, others)
-            deltas += pair_deltas(lane, grid, admitted.pairs, {**stored, **own})
-        return deltas
+        return for_history(deltas, arrival) if past else deltas
 
 
 def check_room(lane: Lane) -> None:
@@ -418,14 +463,23 @@ RAW_EVENT_TIME = "\x1fevent_time"
 """A column that is kept with raw rows; the control character keeps it apart from the user's own."""
 RAW_ARRIVAL = "arrival"
 RAW_TALLIES = "tallies"
+RAW_PAST = "newest_past"
 """Keys of what is kept beside raw rows, in the metadata of their schema."""
 
 
-def raw_rows(batch: Batch, arrival: float, tallies: Mapping[tuple[str, ...], int]) -> bytes:
-    """Rows as they came, in Arrow's stream format, to be profiled once a grid exists."""
+def raw_rows(
+    batch: Batch, arrival: float, tallies: Mapping[tuple[str, ...], int], past: NDArray[np.bool_]
+) -> bytes:
+    """Rows as they came, in Arrow's stream format, to be profiled once a grid exists.
+
+    Rows of the past are told apart by their time: they are older than all others of a batch.
+    """
     table = batch.table.append_column(RAW_EVENT_TIME, pa.array(batch.event_time))
     counts = orjson.dumps([[key, count] for key, count in tallies.items()])
-    schema = table.schema.with_metadata({RAW_ARRIVAL: repr(arrival), RAW_TALLIES: counts})
+    newest_past = float(batch.event_time[past].max()) if past.any() else -np.inf
+    schema = table.schema.with_metadata(
+        {RAW_ARRIVAL: repr(arrival), RAW_TALLIES: counts, RAW_PAST: repr(newest_past)}
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_table(table.replace_schema_metadata(schema.metadata))
@@ -437,3 +491,8 @@ def raw_arrival(table: pa.Table) -> tuple[float, dict[tuple[str, ...], int]]:
     metadata = table.schema.metadata
     counts = orjson.loads(metadata[RAW_TALLIES.encode()])
     return float(metadata[RAW_ARRIVAL.encode()]), {tuple(key): count for key, count in counts}
+
+
+def raw_past(table: pa.Table, event_time: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of raw rows are of the past."""
+    return event_time <= float(table.schema.metadata[RAW_PAST.encode()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from exporter.evaluation import Missing
 from exporter.results import Evaluation
 from exporter.schema import Task
+from exporter.service.arrivals import volume_gaps
 from exporter.service.lane import Lane
 
 UNMEASURED = (
@@ -16,6 +17,7 @@ UNMEASURED = (
     "labeled_ratio",
     "label_delay_seconds",
     "event_delay_seconds",
+    "volume",
 )
 """What a model without an evaluation lacks; `performance`, `drift`, `quality` and `window` stand for all
 families whose names begin so."""
@@ -32,7 +34,8 @@ def gaps(lane: Lane, evaluation: Evaluation) -> tuple[Missing, ...]:
     """
     if evaluation.segment is not None:
         return ()
-    return (*_rule_gaps(lane, evaluation), *_coverage_gaps(lane, evaluation))
+    volumes = volume_gaps(lane.volumes, evaluation.version)
+    return (*_rule_gaps(lane, evaluation), *_coverage_gaps(lane, evaluation), *volumes)
 
 
 def _rule_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
@@ -60,7 +63,7 @@ def _coverage_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
         for name, metric in evaluation.performance.metrics.items()
         if metric.value is not None and metric.baseline is None
     ]
-    if not evaluation.confusion and lane.schema.task is not Task.REGRESSION:
+    if not evaluation.confusion and lane.schema.task in (Task.BINARY, Task.MULTICLASS):
         missing.append(("confusion_rows", None, "insufficient_labels"))
     if not evaluation.class_performance and lane.schema.task is Task.MULTICLASS:
         missing.append(("class_performance", None, "insufficient_labels"))

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from exporter.service.backfilling import for_history, halves, past_of
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
 from exporter.service.pairs import pair_deltas, pairs_among
@@ -113,7 +114,7 @@ def join_deltas(
         if grid is None:
             continue
         rows = gather(payloads, matches.chunk[chosen], matches.row[chosen])
-        event_time = rows["event_time"].to_numpy()
+        event_time, past = rows["event_time"].to_numpy(), past_of(rows)
         segments = {
             column: rows[f"segment_{position}"].combine_chunks()
             for position, column in enumerate(lane.segments.columns)
@@ -123,21 +124,23 @@ def join_deltas(
             positions = np.flatnonzero(selected)
             if not positions.size:
                 continue
-            labels = lane.labels.decode(values[chosen[positions]])
-            outcomes = outcomes_of(
-                rows.take(pa.array(positions)), lane.schema, labels, np.full(positions.size, joined.arrival)
-            )
-            deltas += outcome_deltas(
-                grid,
-                outcomes,
-                event_time[positions],
-                {column: array.take(pa.array(positions)) for column, array in segments.items()},
-                version=version,
-                segments=lane.segments,
-                resolution=lane.resolution,
-                sign=sign,
-                meters=meters_of(lane, version),
-            )
+            for half, of_past in halves(past[positions]):
+                these = positions[half]
+                labels = lane.labels.decode(values[chosen[these]])
+                came = np.full(these.size, np.nan if of_past else joined.arrival)
+                made = outcome_deltas(
+                    grid,
+                    outcomes_of(rows.take(pa.array(these)), lane.schema, labels, came),
+                    event_time[these],
+                    {column: array.take(pa.array(these)) for column, array in segments.items()},
+                    version=version,
+                    segments=lane.segments,
+                    resolution=lane.resolution,
+                    sign=sign,
+                    meters=meters_of(lane, version),
+                    groups=False,
+                )
+                deltas += for_history(made, joined.arrival) if of_past else made
     if grid is not None:
         pairs = pairs_among(lane, matches, joined.old, joined.new, joined.changed)
         deltas += pair_deltas(lane, grid, pairs, payloads)

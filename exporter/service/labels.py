@@ -12,9 +12,10 @@ from exporter.batch import LabelBatch, validate_labels
 from exporter.clock import Clock
 from exporter.errors import UnusableBatchError
 from exporter.service.answers import Answer, Request, once
+from exporter.service.backfilling import marks_of
+from exporter.service.grouping import group_deltas, in_flight
 from exporter.service.joining import Join, join, join_deltas, last_of_each
 from exporter.service.lane import Lane
-from exporter.service.recomputation import marks_of
 from exporter.service.tallies import NO_VERSION
 from exporter.store import NOT_JOINED, Commit, LabelChunk, Store
 
@@ -43,7 +44,7 @@ class LabelIngestion:
             batch = self._validate(lane, table)
             with lane.gate.shared():
                 hashes = lane.index.hash_ids(batch.ids)
-                with lane.flights.of(hashes):
+                with lane.flights.of(in_flight(lane, hashes, labels=True)):
                     return self._take(lane, batch, hashes, request, arrival)
 
     def _validate(self, lane: Lane, table: pa.Table) -> LabelBatch:
@@ -103,6 +104,7 @@ class LabelIngestion:
         payloads = self._store.payloads(lane.name, joined.chunks()) if joined.changed.any() else {}
         names = dict(enumerate(lane.index.versions))
         deltas, labeled = join_deltas(lane, joined, payloads, names)
+        deltas += group_deltas(lane, joined, payloads)
         answer = Answer(
             202,
             {

@@ -74,7 +74,7 @@ def outcomes_of(
     scores = [_numpy(payload[name]) for name in payload.schema.names if name.startswith("score_")]
     score = None
     if scores:
-        score = scores[0] if schema.task is Task.BINARY else np.column_stack(scores)
+        score = np.column_stack(scores) if schema.task is Task.MULTICLASS else scores[0]
     return Outcomes(
         task=schema.task,
         prediction=prediction.dictionary_encode()

@@ -91,7 +91,7 @@ def row_deltas(
     segments: SegmentValues,
     *,
     resolution: float,
-    arrival: float,
+    arrival: float | None,
     threads: int,
     meters: Meters = NO_METERS,
 ) -> list[Delta]:
@@ -125,13 +125,18 @@ def outcome_deltas(
     resolution: float,
     sign: int = 1,
     meters: Meters = NO_METERS,
+    groups: bool = True,
 ) -> list[Delta]:
-    """Profiles of labelled predictions; `sign=-1` takes them back."""
+    """Profiles of labelled predictions; `sign=-1` takes them back.
+
+    `groups` is false where these are not all rows of their groups (rankings).
+    """
     deltas = []
     outcomes = meters.prepared(outcomes)
 
     def profile(positions: NDArray[np.intp], measured: Meters) -> Profile:
-        return profile_outcomes(grid, outcomes.take(positions), sign=sign, meters=measured.outcomes)
+        chosen = outcomes.take(positions)
+        return profile_outcomes(grid, chosen, sign=sign, meters=measured.outcomes, groups=groups)
 
     for bucket, positions in by_bucket(event_time, resolution):
         deltas.append(Delta(version, "", bucket, profile(positions, meters.of_whole)))
@@ -144,8 +149,8 @@ def outcome_deltas(
 
 
 def merged(deltas: Sequence[Delta], grid: Grid) -> Profile:
-    """All the whole-version deltas in one profile; the delta itself where there is one."""
-    wholes = [delta.profile for delta in deltas if not delta.segment]
+    """All the whole-version deltas of now in one profile; the delta itself where there is one."""
+    wholes = [delta.profile for delta in deltas if not delta.segment and delta.backfilled is None]
     if len(wholes) == 1:
         return wholes[0]
     total = Profile.empty(grid)

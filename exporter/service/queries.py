@@ -185,12 +185,15 @@ def _part(lane: Lane, evaluation: Evaluation, part: str) -> dict[str, Any]:
     if part == "performance":
         for name in ("performance_window", "labeled_ratio", "label_delay", "confusion", "class_performance"):
             result[name] = whole[name]
+        result |= {name: whole[name] for name in ("ranking", "residuals") if whole[name] is not None}
         result["estimated"] = whole["estimates"]
     if part == "drift":
         for name, column in result["columns"].items():
             column["since"] = lane.drift_since.get((evaluation.version, evaluation.window.name, name))
     if part == "quality":
         result["event_delay"] = whole["event_delay"]
+        judged = lane.volumes.get(evaluation.version) if evaluation.segment is None else None
+        result["volume"] = None if judged is None else judged.report.to_dict()
     return result
 
 

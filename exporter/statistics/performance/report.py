@@ -10,15 +10,18 @@ from exporter.results import Estimate, MetricResult, PerformanceResults, Undefin
 from exporter.statistics.intervals import normal_quantile
 from exporter.statistics.performance.binary import BINARY_METRICS, BinaryView
 from exporter.statistics.performance.multiclass import MULTICLASS_METRICS, MulticlassView, class_metrics
+from exporter.statistics.performance.ranking import RANKING_METRICS, RankingView
 from exporter.statistics.performance.regression import REGRESSION_METRICS, RegressionView
 
-Outcome = BinaryView | MulticlassView | RegressionView
+Outcome = BinaryView | MulticlassView | RegressionView | RankingView
 
 
 def metrics_of(outcome: Outcome) -> Mapping[str, Any]:
     """The metric functions of an outcome's task, by name."""
     if hasattr(outcome, "moments"):
         return REGRESSION_METRICS
+    if hasattr(outcome, "ranked"):
+        return RANKING_METRICS
     return MULTICLASS_METRICS if hasattr(outcome, "classes") else BINARY_METRICS
 
 
