@@ -23,6 +23,7 @@ from exporter.evaluation import (
 )
 from exporter.profiles import Profile
 from exporter.results import Evaluation, Undefined, Window
+from exporter.service.arrivals import judge_volumes, with_arrivals
 from exporter.service.comparisons import compare_lane
 from exporter.service.estimates import estimator_of, with_estimates
 from exporter.service.gaps import gaps
@@ -113,6 +114,7 @@ def evaluate_lane(lane: Lane, now: float, failed: Failed = log_failure) -> Mappi
     with lane.lock:
         settings = settings_of(lane)
         plans = [plan_of(lane, state, failed) for state in exported_versions(lane)]
+        lane.volumes = judge_volumes(lane, exported_versions(lane), now)
     evaluations = {}
     for plan in plans:
         for taken in _inputs(lane, plan, now):
@@ -137,7 +139,7 @@ def measured(lane: Lane, plan: Plan, taken: Input, settings: Settings, failed: F
         settings=settings,
         failed=failed,
     )
-    made = with_failures(made, lane.custom.failures(plan.version))
+    made = with_arrivals(lane, with_failures(made, lane.custom.failures(plan.version)))
     return replace(made, undefined=(*made.undefined, *gaps(lane, made)))
 
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 
 from exporter.clock import Clock
+from exporter.service.arrivals import judge_again
 from exporter.service.evaluator import Evaluator
 from exporter.service.history_upkeep import HistoryUpkeep
 from exporter.service.lane import Lane
@@ -71,6 +72,8 @@ class Housekeeping:
         now = self._clock.time()
         for lane in list(self._lanes.values()):
             self._publisher.check_stale(lane, now)
+            if judge_again(lane, now):
+                self._publisher.update(lane)
             if self._refresher.tick(lane):
                 self._evaluator.notify()
             self._history.tick(lane, now)

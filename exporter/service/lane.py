@@ -19,6 +19,7 @@ from exporter.profiles import BinIndex, Grid, Profile, decode
 from exporter.results import Evaluation, Undefined
 from exporter.rules import RuleSet
 from exporter.schema import Role, Schema
+from exporter.service.arrivals import Judged
 from exporter.service.contests import Contests
 from exporter.service.error_sums import ErrorSums
 from exporter.service.flights import Flights
@@ -124,6 +125,8 @@ class Lane:
     """What the champion and its challengers have done since they are compared."""
     comparisons: Mapping[str, Comparison] = field(default_factory=dict)
     """The latest of each challenger."""
+    volumes: dict[str, Judged] = field(default_factory=dict)
+    """Whether as many rows came as usual, by version."""
     dirty: bool = True
     evaluated_at: float = 0.0
     _bin_indexes: dict[str, BinIndex] = field(default_factory=dict)

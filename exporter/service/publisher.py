@@ -20,12 +20,14 @@ from exporter.families import (
     threshold_samples,
     time_samples,
     undefined_samples,
+    volume_samples,
 )
 from exporter.profiles import Grid
 from exporter.service.comparisons import missing_of
 from exporter.service.evaluator import exported_versions
 from exporter.service.gaps import UNMEASURED
 from exporter.service.lane import Lane
+from exporter.service.segments import too_small, worst_first
 from exporter.service.tallies import NO_VERSION
 from exporter.service.telemetry import Telemetry
 
@@ -124,15 +126,25 @@ class Publisher:
                     where = (lane.name, version, window.name)
                     yield from undefined_samples("ml_undefined", where, [("window", None, "stale")])
             return
+        yield from self._volumes(lane)
         if lane.grid is None or not versions:
             yield from self._unmeasured(lane)
-        for (version, window_name, _), evaluation in lane.evaluations.items():
+        for version, window_name, segment in worst_first(lane):
+            evaluation = lane.evaluations[version, window_name, segment]
             since = {
                 column: at
                 for (of_version, of_window, column), at in lane.drift_since.items()
                 if (of_version, of_window) == (version, window_name)
             }
             yield from evaluation_samples(evaluation, drift_since=since)
+            if segment is None:
+                small = too_small(lane.evaluations, version, window_name)
+                yield from undefined_samples("ml_undefined", (lane.name, version, window_name), small)
+
+    @staticmethod
+    def _volumes(lane: Lane) -> Iterator[Sample]:
+        for version, judged in lane.volumes.items():
+            yield from volume_samples(lane.name, version, judged.report)
 
     @staticmethod
     def _compared(lane: Lane) -> Iterator[Sample]:

@@ -11,6 +11,7 @@ from exporter.batch import Batch
 from exporter.columns.repeats import repeated_rows
 from exporter.profiles import Profile
 from exporter.rules import RuleOutcome
+from exporter.service.arrivals import buckets_behind
 from exporter.service.lane import Lane
 from exporter.store import Delta
 from exporter.windows import bucket_starts
@@ -51,10 +52,14 @@ def tally_rows(lane: Lane, rows: Batch, judged: RuleOutcome, deltas: Sequence[De
     repeated = repeated_rows(rows.table) if rows.ids is None else None
     starts = bucket_starts(rows.event_time, lane.resolution)
     timeliness = lane.config.quality.timeliness
+    watermarks = {delta.version: lane.version(delta.version).watermark for delta in deltas}
     for delta in deltas:
         if delta.segment:
             continue
         positions = np.flatnonzero(starts == delta.bucket)
+        behind = buckets_behind(delta.bucket, watermarks[delta.version], lane.resolution)
+        if behind:
+            add_tallies(delta.profile, {("behind", str(behind)): int(positions.size)})
         add_tallies(
             delta.profile, (judged if positions.size == rows.rows else judged.take(positions)).tallies
         )

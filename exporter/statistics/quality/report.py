@@ -17,6 +17,7 @@ from exporter.statistics.drift.views import (
     is_categorical,
     is_numeric,
 )
+from exporter.statistics.quality.score import quality_score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,6 +48,7 @@ def quality_report(
     id_column: str | None = None,
     timeliness: bool = False,
     weights: Mapping[str, float] | None = None,
+    column_weights: Mapping[str, float] | None = None,
 ) -> QualityReport:
     """All quality ratios of a window.
 
@@ -69,6 +71,8 @@ def quality_report(
         Whether an agreed time is configured.
     weights : mapping or None
         Check to weight in the score, 1 for those that are not named.
+    column_weights : mapping or None
+        Column to weight within its checks, 1 for those that are not named.
     """
     if rows <= 0:
         return QualityReport(
@@ -93,12 +97,18 @@ def quality_report(
         "consistency": _consistency(tallies),
     }
     timely = min(1.0, tallies.get(("timely",), 0) / rows) if timeliness else None
-    score = _score(report, timely, weights or {})
+    score, parts = quality_score(report, timely, weights=weights, column_weights=column_weights)
     if score is None:
         gaps.append(("quality_score", None, "empty"))
     report["uniqueness"] = {**unique, **_distinct_ratios(features, gaps)}
     return QualityReport(
-        **report, duplicate=duplicate, timeliness=timely, score=score, rows=rows, undefined=tuple(gaps)
+        **report,
+        duplicate=duplicate,
+        timeliness=timely,
+        score=score,
+        score_parts=parts,
+        rows=rows,
+        undefined=tuple(gaps),
     )
 
 
@@ -232,22 +242,3 @@ def _consistency(tallies: Tallies) -> dict[str, float]:
         for key, checked in tallies.items()
         if len(key) == 3 and key[0] == "consistency" and key[2] == "checked" and checked > 0
     }
-
-
-def _score(report: Mapping[str, Any], timeliness: float | None, weights: Mapping[str, float]) -> float | None:
-    """Weighted mean over the checks of the mean of each check's ratios."""
-    means = {check: float(np.mean(ratios)) for check in report if (ratios := _flat(report[check]))}
-    if timeliness is not None:
-        means["timeliness"] = timeliness
-    total = sum(weights.get(check, 1.0) for check in means)
-    if total <= 0:
-        return None
-    return sum(weights.get(check, 1.0) * mean for check, mean in means.items()) / total
-
-
-def _flat(ratios: Mapping[str, Any]) -> list[float]:
-    return [
-        value
-        for entry in ratios.values()
-        for value in (entry.values() if isinstance(entry, Mapping) else (entry,))
-    ]
