@@ -14,6 +14,9 @@ Sample = tuple[str, tuple[str, ...], float]
 
 Rows = dict[tuple[str, ...], float]
 
+SEGMENTED_BY = (*WINDOWED, "segment", "value")
+"""The labels with which all families of segments begin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -68,7 +71,9 @@ class Renderer:
         Value of the label `model` in what the renderer itself has to say.
     max_series : int or None
         Budget. When there are more, families go in the order of :data:`exporter.catalog.BUDGET_ORDER`,
-        whole groups at a time, and `ml_undefined{reason="budget"}` names each.
+        whole groups at a time, and `ml_undefined{reason="budget"}` names each. Of a group of segment families
+        only so many segments go as must, the last given first: give the worst ones first. Its value is then
+        their number.
 
     Notes
     -----
@@ -113,9 +118,10 @@ class Renderer:
         return Piece(lines, len(rows), deflate(lines))
 
     def _undefined(
-        self, families: dict[str, Rows], where: tuple[str, ...], measure: str, reason: str
+        self, families: dict[str, Rows], where: tuple[str, ...], measure: str, reason: str, count: int = 1
     ) -> None:
-        families.setdefault("ml_undefined", {})[(*where, measure.removeprefix("ml_"), "", reason)] = 1.0
+        said = families.setdefault("ml_undefined", {})
+        said[(*where, measure.removeprefix("ml_"), "", reason)] = float(count)
 
     def _tell_what_is_not_finite(self, families: dict[str, Rows]) -> None:
         for name, rows in list(families.items()):
@@ -134,6 +140,9 @@ class Renderer:
         for group in BUDGET_ORDER:
             if total <= self.max_series:
                 break
+            total -= self._keep_worst(families, group, total - self.max_series, dropped)
+            if total <= self.max_series:
+                break
             for name in group:
                 rows = families.pop(name, None)
                 if rows:
@@ -141,3 +150,41 @@ class Renderer:
                     total += 1 - len(rows)  # one series more says what went
                     self._undefined(families, (self.model, "", ""), name, "budget")
         return dropped
+
+    def _keep_worst(
+        self, families: dict[str, Rows], group: tuple[str, ...], excess: int, dropped: dict[str, int]
+    ) -> int:
+        """Leave out segments of a group of segment families, the last ones first; how many series that saves.
+
+        None is left out when all of them would have to go: then the families go as any others do.
+        """
+        if any(FAMILIES[name].labels[: len(SEGMENTED_BY)] != SEGMENTED_BY for name in group):
+            return 0
+        present = [name for name in group if families.get(name)]
+        sizes: dict[tuple[str, ...], int] = {}
+        for name in present:
+            for labels in families[name]:
+                segment = labels[len(WINDOWED) : len(SEGMENTED_BY)]
+                sizes[segment] = sizes.get(segment, 0) + 1
+        excess += len(present)  # one series more for each family says what went
+        gone: set[tuple[str, ...]] = set()
+        saved = 0
+        for segment in reversed(sizes):
+            if saved < excess:
+                gone.add(segment)
+                saved += sizes[segment]
+        if saved < excess or len(gone) == len(sizes):
+            return 0
+        for name in present:
+            rows = families[name]
+            kept = {
+                labels: value
+                for labels, value in rows.items()
+                if labels[len(WINDOWED) : len(SEGMENTED_BY)] not in gone
+            }
+            if len(kept) < len(rows):
+                dropped[name] = len(rows) - len(kept)
+                families[name] = kept
+                self._undefined(families, (self.model, "", ""), name, "budget", len(gone))
+                saved -= 1
+        return saved

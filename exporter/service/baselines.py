@@ -27,8 +27,9 @@ from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
 from exporter.schema import Schema, Task
 from exporter.service.answers import Answer, Request, once
+from exporter.service.backfilling import for_history, halves, marks_of
 from exporter.service.baseline_history import activation_key, difference, previous
-from exporter.service.batches import RAW_EVENT_TIME, raw_arrival
+from exporter.service.batches import RAW_EVENT_TIME, raw_arrival, raw_past
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
 from exporter.service.pairs import chunks_of, labelled_pairs, pair_deltas
@@ -112,7 +113,7 @@ class BaselineService:
                     batch,
                     batch.outcomes.label,
                     resolution=self._resolution(lane),
-                    meters=meters_of(lane, version or ""),
+                    meters=meters_of(lane, version or "", grid),
                 )
                 stored = self._stored(lane, built, version, rows=batch.rows, source="rows", active=activate)
                 return self._keep(lane, stored, grid, request, warnings=warnings)
@@ -203,7 +204,7 @@ class BaselineService:
             batch = validate_raw(first, schema)
             grid = grid_of(batch, class_cap=lane.config.classes)
             labels = self._known_labels(lane, batch, None)
-            meters = meters_of(lane, "")
+            meters = meters_of(lane, "", grid)
             built = build(grid, batch, labels, resolution=self._resolution(lane), meters=meters)
             stored = self._stored(
                 lane, built, None, rows=batch.rows, source="first_rows", active=True, provisional=True
@@ -222,6 +223,7 @@ class BaselineService:
             commit.grid = (grid.id, grid.to_bytes())
             commit.drop_rows = True
             commit.deltas, misfits = self._all_raw_deltas(lane, grid)
+            commit.marks = marks_of(lane, commit.deltas)
             warnings = [*warnings, *misfits]
             commit.state = {("grid_created", grid.id): stored.created, **lane.class_codes()}
             for version in {version for version, _ in lane.raw}:
@@ -288,32 +290,37 @@ class BaselineService:
                 misfits += table.num_rows
                 continue
             misfits += table.num_rows - batch.rows
-            deltas += self._raw_deltas(lane, grid, version, table, batch)
+            for positions, past in halves(raw_past(table, batch.event_time)):
+                part = batch if positions.size == batch.rows else batch.take(positions)
+                deltas += self._raw_deltas(lane, grid, version, table, part, past=past)
             if batch.ids is not None and version == lane.config.champion:
                 deltas += self._raw_pairs(lane, grid, batch.ids)
         return deltas, [f"{misfits} rows that waited for a grid do not fit this one."] if misfits else []
 
-    def _raw_deltas(self, lane: Lane, grid: Grid, version: str, table: pa.Table, batch: Batch) -> list[Delta]:
+    def _raw_deltas(
+        self, lane: Lane, grid: Grid, version: str, table: pa.Table, batch: Batch, *, past: bool
+    ) -> list[Delta]:
         arrival, counts = raw_arrival(table)
-        meters = meters_of(lane, version)
+        meters = meters_of(lane, version, grid)
         deltas = row_deltas(
             grid,
             batch,
             version,
             lane.segments,
             resolution=lane.resolution,
-            arrival=arrival,
+            arrival=None if past else arrival,
             threads=2,
             meters=meters,
         )
-        tally_rows(lane, batch, lane.rules.evaluate(batch.table), deltas, arrival)
-        tally_arrival(lane, counts, deltas, version, arrival)
+        tally_rows(lane, batch, lane.rules.evaluate(batch.table), deltas, -np.inf if past else arrival)
+        if not past:
+            tally_arrival(lane, counts, deltas, version, arrival)
         labels = self._known_labels(lane, batch, version)
         if labels is not None:
             # of labels that came by id it is not kept when they came
             inline = batch.outcomes.label
             delay = np.full(batch.rows, np.nan)
-            if inline is not None:
+            if inline is not None and not past:
                 delay = np.where(missing(inline), np.nan, np.maximum(arrival - batch.event_time, 0.0))
             outcomes = replace(batch.outcomes, label=labels, delay_seconds=delay)
             deltas += outcome_deltas(
@@ -326,7 +333,7 @@ class BaselineService:
                 resolution=lane.resolution,
                 meters=meters,
             )
-        return deltas
+        return for_history(deltas, arrival) if past else deltas
 
     def _raw_pairs(self, lane: Lane, grid: Grid, ids: pa.StringArray) -> list[Delta]:
         """What the champion's labelled rows add to comparisons with who answered the same ids."""

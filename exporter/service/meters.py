@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from exporter.profiles import Meters
+from exporter.profiles import Grid, Meters
+from exporter.service.slices import slice_meter
 from exporter.statistics.concept import error_sums
 
 if TYPE_CHECKING:
     from exporter.service.lane import Lane
 
 
-def meters_of(lane: Lane, version: str) -> Meters:
-    """The meters of one version; the caller holds the lane's lock or its gate."""
+def meters_of(lane: Lane, version: str, grid: Grid | None = None) -> Meters:
+    """The meters of one version; the caller holds the lane's lock or its gate.
+
+    `grid` is the one that the rows are profiled on, where it is not the model's current one.
+    """
+    slices = slice_meter(lane, grid or lane.grid)
     return Meters(
         outcomes=(lane.custom.meter(version),),
-        whole_outcomes=(error_sums,),
+        whole_outcomes=(error_sums,) if slices is None else (error_sums, slices),
         prepare=(lane.custom.prepare(version),),
     )

@@ -22,9 +22,10 @@ from exporter.service.baseline_history import succession
 from exporter.service.baselines import BaselineService
 from exporter.service.batches import BatchIngestion
 from exporter.service.comparisons import comparisons
+from exporter.service.curves import curves
 from exporter.service.evaluator import Evaluator
 from exporter.service.history import HistoryRecorder
-from exporter.service.history_queries import Question, history, open_history
+from exporter.service.history_queries import Question, history, known_versions, open_history
 from exporter.service.history_upkeep import HistoryUpkeep
 from exporter.service.housekeeping import Housekeeping
 from exporter.service.labels import LabelIngestion
@@ -33,6 +34,7 @@ from exporter.service.publisher import Publisher
 from exporter.service.recovery import recover
 from exporter.service.refresh import Refresher, blocked_refreshes
 from exporter.service.remote import ProfileIngestion
+from exporter.service.segments import segments
 from exporter.service.telemetry import Telemetry
 from exporter.store import Commit, Store
 
@@ -318,6 +320,21 @@ class Service:
     ) -> dict[str, Any]:
         return queries.status(self._lane(model), self._clock.time(), window, version, segment)
 
+    def segments(
+        self,
+        model: str,
+        *,
+        window: str | None = None,
+        version: str | None = None,
+        metric: str | None = None,
+        limit: str | None = None,
+        offset: str | None = None,
+    ) -> dict[str, Any]:
+        """Segments worst first, paged, and the weak ones that the search found."""
+        return segments(
+            self._lane(model), window=window, version=version, metric=metric, limit=limit, offset=offset
+        )
+
     def distributions(
         self, model: str, column: str | None = None, window: str | None = None, version: str | None = None
     ) -> dict[str, Any]:
@@ -338,6 +355,18 @@ class Service:
         self._history.settle(model)
         return open_history(lane, self._store.history, question, step=step)
 
+    def curves(
+        self,
+        model: str,
+        curve: str | None = None,
+        window: str | None = None,
+        version: str | None = None,
+        segment: str | None = None,
+        of_class: str | None = None,
+    ) -> Mapping[str, Any]:
+        """One curve over all thresholds, of a window and of its baseline."""
+        return curves(self._lane(model), curve, window, version, segment, of_class)
+
     def grid(self, model: str) -> Mapping[str, Any]:
         return queries.grid(self._lane(model))
 
@@ -357,7 +386,7 @@ class Service:
     def delete_version(self, model: str, version: str) -> Answer:
         """Forget what one version saw and answered, and its baselines."""
         lane = self._lane(model)
-        if version not in lane.versions:
+        if version not in lane.versions and version not in known_versions(self._store.history, model):
             raise NotFoundError(f"model {model!r} has no version {version!r}")
         with lane.gate.exclusive():
             self._store.delete_version(model, version)

@@ -53,6 +53,13 @@ class Api:
             )
         return _answered(self._service.distributions(model, column, **view))
 
+    def segments(self, model: str, **asked: str | None) -> Response:
+        asked["offset"] = asked.pop("next", None)
+        return _answered(self._service.segments(model, **asked))
+
+    def curves(self, model: str, **asked: str | None) -> Response:
+        return _answered(self._service.curves(model, of_class=asked.pop("class", None), **asked))
+
     def history(self, model: str, **asked: str | None) -> Response:
         return _answered(self._service.history(model, history_question(asked)))
 

@@ -301,6 +301,38 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("status", "GET", f"{_MODEL}/status", Scope.READ, "What is known, missing and why.", _PART),
     Operation(
+        "segments",
+        "GET",
+        f"{_MODEL}/segments",
+        Scope.READ,
+        "Segments of a window, worst first, and the weak ones that the search found.",
+        {
+            "window": _VIEW["window"],
+            "version": _VIEW["version"],
+            "metric": Parameter(
+                "string", "What they are ranked by; the first metric with a value when left out."
+            ),
+            "limit": Parameter("string", "Most segments in one answer, up to 1000.", "100"),
+            "next": Parameter("string", "`next` of the answer before: where this one goes on."),
+        },
+    ),
+    Operation(
+        "curves",
+        "GET",
+        f"{_MODEL}/curves",
+        Scope.READ,
+        "A curve over all thresholds, of a window and of its baseline.",
+        {
+            "curve": Parameter(
+                "string", "`roc`, `pr`, `calibration`, `gain`, or `thresholds` for a table.", "roc"
+            ),
+            "class": Parameter("string", "Class against the rest; required in multiclass."),
+            "window": _VIEW["window"],
+            "version": Parameter("string", "Version of the model; the first by name when left out."),
+            "segment": _VIEW["segment"],
+        },
+    ),
+    Operation(
         "distributions",
         "GET",
         f"{_MODEL}/distributions",

@@ -91,6 +91,16 @@ class ServiceProtocol(Protocol):
     def status(
         self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
     ) -> Any: ...
+    def segments(self, model: str, **asked: str | None) -> Any: ...
+    def curves(
+        self,
+        model: str,
+        curve: str | None = None,
+        window: str | None = None,
+        version: str | None = None,
+        segment: str | None = None,
+        of_class: str | None = None,
+    ) -> Any: ...
     def distributions(
         self, model: str, column: str | None = None, window: str | None = None, version: str | None = None
     ) -> Any: ...
