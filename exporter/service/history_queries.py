@@ -291,6 +291,11 @@ def check_names(lane: Lane, store: HistoryStore, question: Question) -> None:
     _check(lane, "method", question.method, DRIFT_METHODS, lambda: seen.labels("method"))
 
 
+def known_versions(store: HistoryStore, model: str) -> set[str]:
+    """Versions with a history."""
+    return Seen(model, store).groups(0)
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the history itself knows beside the configuration of today."""

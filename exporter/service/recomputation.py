@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +19,7 @@ from exporter.results import Evaluation, Window
 from exporter.service.evaluator import input_of, measured, plan_of, settings_of
 from exporter.service.history import OUTCOMES, ROWS, records_of
 from exporter.service.lane import Lane, VersionState, split_segment
-from exporter.store import Change, Delta, HistoryKey, HistoryRecord, Mark, PastStore, Store
+from exporter.store import Change, HistoryKey, HistoryRecord, Mark, PastStore, Store
 from exporter.windows import ProfileSeries, tier_width
 
 log = logging.getLogger(__name__)
@@ -50,27 +51,6 @@ class _Work:
     writes: list[Future[bool]] = field(default_factory=list)
 
 
-def marks_of(lane: Lane, deltas: Iterable[Delta]) -> dict[tuple[str, int], int]:
-    """The buckets that deltas change behind the newest one of their version, and how.
-
-    What comes to the newest bucket is recorded with the next evaluation.
-    """
-    marks: dict[tuple[str, int], int] = {}
-    for delta in deltas:
-        if delta.segment:
-            continue
-        state = lane.versions.get(delta.version)
-        newest = None if state is None else state.watermark
-        change = Change.ROWS if delta.profile.rows else Change.LABELS
-        if delta.backfilled is not None:
-            change |= Change.PAST
-        elif newest is None or delta.bucket + lane.resolution > newest:
-            continue
-        key = delta.version, delta.bucket
-        marks[key] = marks.get(key, 0) | int(change)
-    return marks
-
-
 def record_step(lane: Lane, window: Window, end: float, age: float) -> int:
     """Seconds between two records of rows of the past, at an end of windows: a multiple of their buckets."""
     width = tier_width(window.seconds, lane.resolution)
@@ -95,11 +75,12 @@ class Recomputation:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._work: dict[str, _Work] = {}
+        self._one = threading.Lock()
 
     def tick(self, lane: Lane, now: float, *, seconds: float = BUSY_SECONDS) -> bool:
         """Do some of what is due; whether there is more."""
         until = time.monotonic() + seconds
-        with lane.gate.shared():
+        with self._one, lane.gate.shared():
             work = self._begun(lane, now)
             while work is not None and work.units:
                 unit = next(iter(work.units))

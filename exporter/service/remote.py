@@ -8,9 +8,9 @@ from exporter.clock import Clock
 from exporter.errors import ConflictError, UnusableBatchError
 from exporter.profilefile import ProfileFile, grid_id_of, read_profiles
 from exporter.service.answers import Answer, Request, once
+from exporter.service.backfilling import marks_of
 from exporter.service.lane import Lane
 from exporter.service.profiling import merged
-from exporter.service.recomputation import marks_of
 from exporter.store import Commit, Delta, Store
 
 

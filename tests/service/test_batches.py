@@ -97,17 +97,20 @@ def test_late_rows_count_in_their_bucket_until_the_lateness_is_over(bench: Make,
 
 
 def test_a_backfill_leaves_the_windows_of_now_alone(bench: Make, rows: Rows) -> None:
-    """Rows older than the lateness enter no window, also after a restart, and the answer says so."""
+    """Rows older than the lateness enter no window and no counter of bins, also after a restart."""
     b = bench(lateness="2h")
     b.push(rows(600))
     past = pa.concat_tables(
         [rows(10, 3000, start=NOW - 5 * HOUR, seconds=60), rows(7, 4000, start=NOW - HOUR, seconds=60)]
     )
     answer = b.push(past, backfill=True)
-    assert (answer["accepted"], answer["reasons"]) == (7, {"late": 10})
-    assert "10 rows are older than `lateness`" in answer["warnings"][0]
+    assert (answer["accepted"], answer["history_only"], answer["reasons"]) == (17, 10, {})
     for _ in range(2):
         assert b.evaluated("quality", window="6h")["rows"] == 607
+        assert b.service.show_model("m")["rows"] == 617
+        lane = b.service._lanes["m"]
+        column = [place for place, (name, _) in enumerate(lane.bin_index(lane.grid).bins) if name == "delay"]
+        assert lane.bins["default", lane.grid.id][column].sum() == 607
         b.restart()
 
 

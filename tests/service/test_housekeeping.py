@@ -229,7 +229,7 @@ def test_a_version_of_last_year_keeps_nobody_elses_data(bench: Make, rows: Rows)
     """Rows of a version whose event times lie a year back stay, and those of the others go in their time."""
     b = bench(label_horizon="2d", segments=[])
     b.service.create_baseline("m", table=rows(600, 100_000))
-    b.push(rows(100, 50_000, start=NOW - 365 * DAY), version="replayed", backfill=True)
+    b.push(rows(100, 50_000, start=NOW - 365 * DAY), version="replayed")
     b.push(rows(100), version="current")
     for day in range(1, 7):
         b.clock.advance(DAY)

@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from exporter.service.history_queries import Question
-
 from .conftest import NOW, Bench, labels_of
+from .test_history import asked, settle
 
 Make = Callable[..., Bench]
 Rows = Callable[..., pa.Table]
@@ -24,20 +23,6 @@ SETTINGS: dict[str, Any] = {
     "lateness": "3d",
     "metrics": ["accuracy"],
 }
-
-
-def asked(b: Bench, measure: str = "performance", **filters: Any) -> list[dict[str, Any]]:
-    return b.service.history("m", Question(measure, limit=10_000, **filters))["points"]
-
-
-def settle(b: Bench) -> None:
-    """Correct the history until nothing is left to be done."""
-    for _ in range(1000):
-        b.service._history.settle("m")
-        b.service._housekeeping._history.tick(b.service._lanes["m"], b.clock.time())
-        if not b.store.past.marks("m"):
-            return
-    raise AssertionError("marks remain")
 
 
 def days(b: Bench, rows: Rows, count: int = DAYS) -> list[pa.Table]:
