@@ -290,6 +290,10 @@ class Client:
     def drift(self, model: str, **view: str) -> Mapping[str, Any]:
         return self._get(f"{model_path(model)}/drift", view)
 
+    def comparisons(self, model: str) -> Mapping[str, Any]:
+        """Every challenger against the champion."""
+        return self._get(f"{model_path(model)}/comparisons", {})
+
     def quality(self, model: str, **view: str) -> Mapping[str, Any]:
         return self._get(f"{model_path(model)}/quality", view)
 
@@ -299,6 +303,13 @@ class Client:
 
     def distributions(self, model: str, column: str, **view: str) -> Mapping[str, Any]:
         return self._get(f"{model_path(model)}/distributions", {"column": column, **view})
+
+    def curves(self, model: str, curve: str = "roc", **view: str) -> Mapping[str, Any]:
+        """Return a curve over all thresholds: `roc`, `pr`, `calibration`, `gain` or `thresholds`.
+
+        `class` (by `**{"class": name}`), `window`, `version` and `segment` choose of what.
+        """
+        return self._get(f"{model_path(model)}/curves", {"curve": curve, **view})
 
     def history(
         self,

@@ -25,7 +25,7 @@ from exporter.demo.flights import load_flights
 from exporter.demo.model import CHALLENGER, CHAMPION, VERSIONS, Classifiers, train
 from exporter.demo.replay import MODEL, Day, ReplayClock, Tally, closing, replay, replayed_days
 from exporter.demo.replay import days as replay_of
-from exporter.demo.report import drift_table, evaluated_at, performance_table, quality_table
+from exporter.demo.report import comparison_table, drift_table, evaluated_at, performance_table, quality_table
 from exporter.web.assembly import DEFAULT_ADDRESS, Exporter, WebSettings
 
 CONFIGURATION = Path(__file__).with_name("models.yml")
@@ -42,10 +42,13 @@ What Prometheus scrapes {url}/metrics
 Performance             {url}/api/v1/models/{model}/performance
 Drift                   {url}/api/v1/models/{model}/drift
 Quality                 {url}/api/v1/models/{model}/quality
+Comparison              {url}/api/v1/models/{model}/comparisons
 
 What to look at while the year goes by:
   - temp drifts first, and the challenger, which extrapolates it, stops finding delays by summer: compare
     ml_performance{{metric="f1"}} of the two versions; the champion keeps what it has;
+  - ml_comparison_difference says how the challenger does since February, ml_comparison_decided whether that
+    is settled, whenever you look; ml_comparison_sample_ratio_p_value whether the flights are split evenly;
   - ml_performance speaks of the days whose labels have come: ml_performance_window_end_timestamp_seconds lags
     the newest flight, ml_labeled_ratio and ml_label_delay_seconds say by how much;
   - ml_quality_completeness_ratio{{column="plane_age"}}: a sixth of the planes is in no register;
@@ -136,7 +139,7 @@ def _print_tables(console: Console, client: Client, windows: Sequence[str], chan
             console.print("The last evaluation is still under way; what follows is of the one before.")
             break
         time.sleep(0.1)
-    for table in (performance_table, drift_table, quality_table):
+    for table in (performance_table, comparison_table, drift_table, quality_table):
         console.print()
         console.print(table(client, windows))
 

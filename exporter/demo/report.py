@@ -81,6 +81,31 @@ def quality_table(client: Client, windows: Sequence[str]) -> Table:
     return table
 
 
+def comparison_table(client: Client, windows: Sequence[str]) -> Table:
+    """Return the challenger against the champion by metric; `windows` do not matter to what is cumulative."""
+    del windows
+    table = Table(title="Challenger against champion since February, bounds that hold at all times")
+    table.add_column("metric")
+    table.add_column("champion", justify="right")
+    table.add_column("challenger", justify="right")
+    table.add_column("difference (positive: better)", justify="right")
+    table.add_column("decided")
+    for found in client.comparisons(MODEL)["results"]:
+        for name, metric in found["metrics"].items():
+            if metric["difference"] is None:
+                table.add_row(name, "", "", metric["reason"], "")
+                continue
+            values = (f"{metric[key]:.4f}" for key in ("champion_value", "challenger_value"))
+            bounds = f"{metric['difference']:+.4f} [{metric['lower']:+.4f}, {metric['upper']:+.4f}]"
+            table.add_row(name, *values, bounds, "yes" if metric["decided"] else "no")
+        ratio = found["sample_ratio"]
+        if ratio["p_value"] is not None:
+            counts = f"{ratio['champion_rows']:,}", f"{ratio['challenger_rows']:,}"
+            verdict = "mismatch" if ratio["mismatch"] else "as it should be"
+            table.add_row("rows", *counts, f"split p = {ratio['p_value']:.3g}", verdict)
+    return table
+
+
 def _only(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the one evaluation that was asked for, or an empty one while there is none."""
     results: Sequence[Mapping[str, Any]] = answer["results"]

@@ -126,6 +126,16 @@ def _arms(champion: Any, challenger: Any, metric: str) -> list[ArmMeasure | Unde
     ]
 
 
+def pooled_variance(champion: ArmMeasure, challenger: ArmMeasure) -> float:
+    """The variance of a row of either arm; no arm counts as less spread than this.
+
+    A small arm whose mean strays from the truth often looks less spread than it is (few errors, few long
+    ones), and would decide too often beside a large one.
+    """
+    rows = champion.rows + challenger.rows
+    return (champion.row_variance * champion.rows + challenger.row_variance * challenger.rows) / rows
+
+
 def _compared(
     champion: ArmMeasure | Undefined,
     challenger: ArmMeasure | Undefined,
@@ -151,16 +161,13 @@ def _compared(
         detail = f"{support} rows of an arm count, {MINIMUM_ROWS} are needed"
         return ComparedMetric(**known, reason="insufficient_labels", detail=detail)
     difference = (challenger.value - champion.value) * (1 if better else -1)
+    pooled = pooled_variance(champion, challenger)
     variance = (
-        champion.row_variance / champion.rows + challenger.row_variance / challenger.rows
+        sum(max(arm.row_variance, pooled) / arm.rows for arm in (champion, challenger))
         if pair_variance is None
         else pair_variance / champion.rows
     )
-    scale = champion.scale
-    if scale is None:
-        rows = champion.rows + challenger.rows
-        pooled = champion.row_variance * champion.rows + challenger.row_variance * challenger.rows
-        scale = ERROR_SCALE * math.sqrt(pooled / rows)
+    scale = champion.scale if champion.scale is not None else ERROR_SCALE * math.sqrt(pooled)
     if variance <= 0 or scale <= 0:
         return ComparedMetric(**known, reason="constant", detail="the metric does not vary from row to row")
     half = half_width(variance, scale * scale, alpha)
