@@ -22,8 +22,9 @@ from exporter.schema import Kind, Task
 from tests.prometheus import check_metrics
 
 CONTRACT_METRICS = """accuracy balanced_accuracy precision recall f1 specificity mcc roc_auc pr_auc log_loss
-brier ece mae rmse mape smape bias r2 median_absolute_error ndcg_at_k map_at_k mrr"""
-CONTRACT_METHODS = "ks psi js wasserstein hellinger cvm anderson chi2 tv linf g missing"
+brier ece mae rmse mape smape bias r2 median_absolute_error
+absolute_error_p90 absolute_error_p95 absolute_error_p99 ndcg_at_k map_at_k mrr"""
+CONTRACT_METHODS = "ks psi js wasserstein hellinger cvm anderson chi2 tv linf g mmd pca missing"
 
 
 def every_family() -> Snapshot:
