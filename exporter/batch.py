@@ -203,12 +203,8 @@ def validate_batch(
     event_time = (
         np.full(table.num_rows, now) if schema.timestamp is None else reader.event_time(schema.timestamp)
     )
-    kept_columns = _kept(table, schema)
-    codes = None
-    if group is not None:
-        kept_columns[group] = reader.identifiers(group)
-        codes = columns.group_codes(kept_columns[group])
-        event_time = columns.latest(codes, event_time)
+    groups = None if group is None else reader.identifiers(group)
+    event_time = event_time if groups is None else columns.latest(columns.group_codes(groups), event_time)
 
     rejection = _Rejection(table.num_rows)
     rejection.add("type", *reader.wrong)
@@ -220,14 +216,8 @@ def validate_batch(
     if score is not None and schema.score_kind is ScoreKind.PROBABILITY and group is None:
         rejection.add("out_of_range", *_outside(score))
     rejection.add("future", event_time > now + future_tolerance)
-    if codes is not None:
-        rejection.add("missing_group", _null(kept_columns[group]))
-        if score is not None:
-            rejection.add("missing_score", np.isnan(score))
-        if label is not None:
-            rejection.add("out_of_range", no_relevance(label))
-        bad = rejection.rejected()
-        rejection.add("incomplete_group", columns.spread(codes, bad))
+    if groups is not None:
+        _reject_groups(rejection, groups, score, label)
 
     delay = None
     if label is not None:
@@ -238,7 +228,7 @@ def validate_batch(
         rows=table.num_rows,
         event_time=event_time,
         features=features,
-        outcomes=Outcomes(schema.task, prediction, score, label, delay, kept_columns),
+        outcomes=Outcomes(schema.task, prediction, score, label, delay, _kept(table, schema, groups)),
         ids=ids,
         table=reader.cleaned(),
         segments=segments,
@@ -264,15 +254,27 @@ def validate_batch(
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 
 
-def _kept(table: pa.Table, schema: Schema) -> dict[str, pa.Array]:
+def _reject_groups(
+    rejection: _Rejection, groups: pa.StringArray, score: NDArray[np.float64] | None, label: Any
+) -> None:
+    """Reject rows that cannot be ranked, and with any row of a group all others of it."""
+    rejection.add("missing_group", _null(groups))
+    if score is not None:
+        rejection.add("missing_score", np.isnan(score))
+    if label is not None:
+        rejection.add("out_of_range", no_relevance(label))
+    rejection.add("incomplete_group", columns.spread(columns.group_codes(groups), rejection.rejected()))
+
+
+def _kept(table: pa.Table, schema: Schema, groups: pa.StringArray | None) -> dict[str, pa.Array]:
     """The columns of `schema.kept` that were pushed: numbers as float64, truths as they are, else text.
 
     A declared numeric or categorical feature is read as what it is declared, whatever it came as.
     """
-    kept = {}
+    kept = {} if groups is None else {str(schema.group): groups}
     kinds = {column.name: column.kind for column in schema.features or ()}
     for name in schema.kept:
-        if name not in table.column_names:
+        if name not in table.column_names or name in kept:
             continue
         values = columns.source(table, name)
         if kinds.get(name) is Kind.NUMERIC:

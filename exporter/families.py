@@ -119,8 +119,9 @@ def _performance_samples(evaluation: Evaluation) -> Iterator[Sample]:
         for metric, estimate in metrics.items():
             yield "ml_class_performance", (of_class, metric), estimate.value
     yield from _estimate_samples(evaluation)
-    for state in ("ranked", "incomplete", "irrelevant") if evaluation.ranking is not None else ():
-        yield "ml_ranking_groups", (state,), evaluation.ranking[state]
+    ranking = evaluation.ranking or {}
+    for state in ranking.keys() - {"k", "groups"}:
+        yield "ml_ranking_groups", (state,), ranking[state]
     for actual, predicted, rows in evaluation.confusion:
         yield "ml_confusion_rows", (actual, predicted), rows
 

@@ -1,8 +1,8 @@
 """Labels that come later for rows that are ranked together.
 
-A group counts when every row of it has a label. Its rows came in one push and have one event time, so they lie
-in one chunk of the store, with the hashes of their ids beside them; what labels they have the index knows. When
-some labels of a group are new or corrected, what the group counted for before is taken back, and what it
+A group counts when every row of it has a label. Its rows came in one push and have one event time, so they
+lie in one chunk of the store, the hashes of their ids beside them; what labels they have the index knows.
+When some labels of a group are new or corrected, what the group counted for before is taken back, and what it
 counts for now is added.
 """
 

@@ -365,7 +365,7 @@ class Service:
         of_class: str | None = None,
     ) -> Mapping[str, Any]:
         """One curve over all thresholds, of a window and of its baseline."""
-        return curves(self._lane(model), curve, window, version, segment, of_class)
+        return curves(self._lane(model), curve, window, version, segment, of_class=of_class)
 
     def grid(self, model: str) -> Mapping[str, Any]:
         return queries.grid(self._lane(model))

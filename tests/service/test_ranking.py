@@ -1,4 +1,4 @@
-"""Rankings through the service: labels inline, late, in pieces and corrected, and rows that cannot be used."""
+"""Rankings through the service: labels inline, late, in pieces and corrected; rows that are of no use."""
 
 from __future__ import annotations
 

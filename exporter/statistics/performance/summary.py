@@ -13,7 +13,7 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 def ranking_groups(outcome: RankingView) -> Mapping[str, int]:
-    """Groups that came, and of those with labels how many were ranked, lacked labels, or had nothing relevant.
+    """Groups that came, and how many were ranked, lacked labels, or had nothing relevant.
 
     Keys: `k`, `groups`, `ranked`, `incomplete`, `irrelevant`.
     """
@@ -32,8 +32,8 @@ def residual_summary(outcome: RegressionView) -> Mapping[str, Any] | None:
     Returns
     -------
     mapping
-        `rows`, `mean` and `standard_deviation` of the residuals, `bias_share` the share of the mean squared error
-        that is bias, and `absolute`: quantiles of their sizes, at most 1.2 % off.
+        `rows`, `mean` and `standard_deviation` of the residuals, `bias_share` of the mean
+        squared error, and `absolute`: quantiles of their sizes, at most 1.2 % off.
     """
     n = outcome.n
     if n <= 0:
