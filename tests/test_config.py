@@ -495,3 +495,39 @@ def test_whatever_a_file_holds_the_answer_is_settings_or_problems(defaults, mode
     assert all(isinstance(path, str) and message for path, message in found)
     assert len(set(found)) == len(found)
     assert names <= set(models)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "text"),
+    [
+        ({"comparison": {"metrics": ["mean_label"]}}, "comparison.metrics[0]", "does not fit"),
+        ({"comparison": {"metrics": ["acuracy"]}}, "comparison.metrics[0]", "accuracy"),
+        ({"comparison": {"split": "even"}}, "comparison.split", "equal"),
+        ({"champion": "a", "comparison": {"split": {"b": 1}}}, "comparison.split", "'a' has no share"),
+        ({"comparison": {"split": {"a": 0}}}, "comparison.split", "greater than 0"),
+    ],
+)
+def test_comparisons_that_cannot_be_made_are_refused(changes, path, text):
+    """Metrics of another task or of no name, and splits without the champion, are named with their path."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_config({"models": {"m": {"task": "binary", **changes}}})
+    (found,) = [(at, message) for at, message in caught.value.problems if "comparison" in at]
+    assert path in found[0]
+    assert text in found[1]
+
+
+def test_comparisons_take_metrics_of_labels_and_any_split():
+    """`conversion` is no metric of performance, but one that is compared; shares have any sum."""
+    settings = parse_config(
+        {
+            "models": {
+                "m": {
+                    "task": "binary",
+                    "champion": "a",
+                    "comparison": {"metrics": ["accuracy", "conversion"], "split": {"a": 9, "b": 1}},
+                }
+            }
+        }
+    ).models["m"]
+    assert settings.comparison.metrics == ("accuracy", "conversion")
+    assert settings.comparison.split == {"a": 9.0, "b": 1.0}

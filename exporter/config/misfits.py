@@ -146,7 +146,8 @@ def _metric_misfits(model: ModelConfig) -> Iterator[Problem]:
             name = given if isinstance(given, str) else given.name
             label = name.rpartition(":")[2]
             metric = PERFORMANCE_METRICS.get(name) if isinstance(given, str) else None
-            if label in labels or (metric is None and label in PERFORMANCE_METRICS):
+            taken = {**PERFORMANCE_METRICS, **(OF_LABELS if place == ("metrics",) else {})}
+            if label in labels or (metric is None and label in taken):
                 yield (*place, index), f"there is another metric called {label}"
             labels.add(label)
             if metric is None:
