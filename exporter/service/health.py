@@ -31,7 +31,7 @@ def ailments(evaluation: Evaluation, config: ModelConfig, *, inputs_only: bool =
     found = []
     if drifted:
         found.append(f"drift of {_listed(drifted)}")
-    together = [name for name, test in getattr(evaluation, "multivariate", {}).items() if test.detected]
+    together = [name for name, test in evaluation.multivariate.items() if test.detected]
     if together:
         found.append(f"multivariate drift by {_listed(together)}")
     if evaluation.performance.degraded and not inputs_only:
