@@ -4,13 +4,14 @@ A :class:`ProfileSeries` holds what one version (or one segment of it) saw, by b
 encoded bytes; the few that rows still come into are open profiles. Of a whole version a window that was
 asked for once is kept as a running sum, to which new rows are added as they come: it costs a merge of stored
 buckets when it slides, and an addition of the new rows when it does not. There are many more segments than
-versions, so theirs are compact: an open bucket is encoded before it turns dense, and a window is merged anew.
+versions, so theirs are compact: an open bucket is encoded before it turns dense, and of a window the sum of
+what is at rest is kept, encoded, until the window slides.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal
@@ -32,6 +33,9 @@ OPEN_BUCKETS = 4
 
 OPEN_BUCKETS_COMPACT = 2
 """The same of a compact series; these are sparse."""
+
+LEAST_KEPT = 4
+"""Encoded profiles of a compact series whose sum is kept once it is made."""
 
 MOST_ENCODED = 8
 """Encoded profiles of a bucket that lie side by side before they are merged into one."""
@@ -102,6 +106,8 @@ class Pieces:
     part: Part
     encoded: tuple[bytes, ...]
     open: tuple[Profile, ...]
+    keep: Callable[[bytes], None] | None = None
+    """Takes the sum of what is encoded, encoded again, so that it need not be merged next time."""
 
     def merged(self) -> Profile:
         """The profile of the window; the caller's own."""
@@ -110,6 +116,8 @@ class Pieces:
         total = Profile.empty(self.grid)
         for encoded in self.encoded:
             total.add(decode(encoded, self.grid, parts=(self.part,), stored=True))
+        if self.keep is not None and len(self.encoded) >= LEAST_KEPT:
+            self.keep(encode(total))
         for profile in self.open:
             total.add(profile)
         return total
@@ -144,6 +152,20 @@ def _is_dense(profile: Profile) -> bool:
     return profile.features.counts.is_dense or profile.outcomes.counts.is_dense
 
 
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """The sum of one part of encoded profiles of a window, encoded, beside those that it is made of."""
+
+    sources: tuple[bytes, ...]
+    encoded: bytes
+
+    def in_place_of(self, profiles: tuple[bytes, ...]) -> tuple[bytes, ...] | None:
+        """`profiles` with the sum for its sources; None where these are not all among them."""
+        mine = set(map(id, self.sources))
+        others = tuple(profile for profile in profiles if id(profile) not in mine)
+        return (self.encoded, *others) if len(others) + len(mine) == len(profiles) else None
+
+
 @dataclass(slots=True)
 class _Running:
     span: Span
@@ -174,6 +196,8 @@ class ProfileSeries:
     _tiers: dict[float, dict[int, _Bucket]] = field(default_factory=dict)
     _open: OrderedDict[tuple[float, int], None] = field(default_factory=OrderedDict)
     _running: dict[tuple[str, Part, str], _Running] = field(default_factory=dict)
+    _sums: dict[tuple[str, Part, str], _Sum] = field(default_factory=dict)
+    """Of a compact series. Each is at most as large as the profiles that it is made of."""
 
     def __post_init__(self) -> None:
         self._widths = {
@@ -249,9 +273,19 @@ class ProfileSeries:
             return span, Pieces(self.grid, part, (), (_only(running, part).copy(),))
         span, width = self.span(name, newest), self.width(name)
         buckets = [self._tiers[width][start] for start in self._within(span, width)]
-        encoded = tuple(data for bucket in buckets for data in bucket.at_rest)
+        at_rest = tuple(data for bucket in buckets for data in bucket.at_rest)
+        key = (name, part, use)
+        known = self._sums.get(key)
+        encoded = known.in_place_of(at_rest) if known is not None else None
+        if encoded is None:
+            self._sums.pop(key, None)
+            encoded = at_rest
+
+        def keep(total: bytes) -> None:
+            self._sums[key] = _Sum(at_rest, total)
+
         opened = tuple(_only(bucket.open, part).copy() for bucket in buckets if bucket.open is not None)
-        return span, Pieces(self.grid, part, encoded, opened)
+        return span, Pieces(self.grid, part, encoded, opened, keep)
 
     def span(self, name: str, newest: float) -> Span:
         """Event times of the window that ends with the bucket of `newest`."""
@@ -282,6 +316,7 @@ class ProfileSeries:
         """Forget buckets that end before an instant."""
         for width, buckets in self._tiers.items():
             for start in [start for start in buckets if start + width <= before]:
+                self._sums.clear()
                 del buckets[start]
                 self._open.pop((width, start), None)
 

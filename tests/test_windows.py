@@ -197,6 +197,40 @@ def test_a_compact_series_says_the_same(order: list[int], newest: float, part: P
     assert not series._running
 
 
+@given(
+    order=st.permutations(range(60)), every=st.integers(3, 11), part=st.sampled_from(["features", "outcomes"])
+)
+@settings(max_examples=15, deadline=None)
+def test_kept_sums_of_a_compact_series_equal_merging_anew(order: list[int], every: int, part: Part) -> None:
+    """However rows come, buckets rest, windows slide and old buckets go: the kept sum is the sum."""
+    series = ProfileSeries(GRID, 1.0, {"20": 20.0}, compact=True)
+    for step, second in enumerate(order):
+        series.add(second, DELTAS[second % len(DELTAS)][1])
+        if step % every == 0:
+            newest = 20.0 + step // 2
+            if step == 30:
+                series.expire(5.0)
+            _, pieces = series.pieces("20", newest, part)
+            anew = Profile.empty(GRID)
+            for start in series._within(window_span(newest, 20.0, 1.0), 1.0):
+                series._tiers[1.0][start].add_to(anew, (part,))
+            same(pieces.merged(), anew, part)
+            same(series.pieces("20", newest, part)[1].merged(), anew, part)
+
+
+def test_what_is_at_rest_is_merged_once() -> None:
+    """After a window was merged, its buckets at rest are one profile, until one of them leaves the window."""
+    series = ProfileSeries(GRID, 1.0, {"20": 20.0}, compact=True)
+    for second in range(20):
+        series.add(second, DELTAS[second % len(DELTAS)][1])
+    before = series.pieces("20", 19.5, "features")[1]
+    assert len(before.encoded) >= 20 - OPEN_BUCKETS_COMPACT
+    before.merged()
+    assert len(series.pieces("20", 19.5, "features")[1].encoded) == 1
+    series.add(20, DELTAS[0][1])
+    assert len(series.pieces("20", 20.5, "features")[1].encoded) >= 20 - OPEN_BUCKETS_COMPACT
+
+
 def test_pieces_do_not_change_with_the_series() -> None:
     """What was taken out of a series is merged later, while new rows come: they are not in it."""
     for compact in (False, True):

@@ -71,16 +71,13 @@ def test_small_segments_are_left_out_and_said(pushed, generator):
 
 
 def test_segments_come_worst_first_by_the_gap_that_is_certain(pushed, generator):
-    """A large bad segment stands before a small one that may be bad by chance; pages go on where they ended."""
+    """A large bad segment stands before a small one that may be bad by chance; pages go on."""
     carriers = np.array(["AA"] * 1500 + ["UA"] * 1200 + ["DL"] * 300)
     generator.shuffle(carriers)
     coin = np.random.default_rng(4).uniform(size=3000)
     rate = {"UA": 0.3, "DL": 0.25, "AA": 0.02}
     b = pushed(
-        lambda table: (
-            coin < np.where(is_carrier(table, "UA"), 0.3, np.where(is_carrier(table, "DL"), 0.25, 0.02))
-        ),
-        carriers,
+        lambda table: coin < np.array([rate[value] for value in table["carrier"].to_pylist()]), carriers
     )
     found = b.service.segments("m", window="6h", metric="accuracy")
     assert [one["segment"] for one in found["segments"]] == ["carrier=UA", "carrier=DL", "carrier=AA"]
