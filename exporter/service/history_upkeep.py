@@ -18,9 +18,9 @@ class HistoryUpkeep:
         self._thinned: dict[str, float] = {}
         """Up to where each model's history is thinned."""
 
-    def tick(self, lane: Lane, now: float) -> None:
-        """Correct some records, where rows or labels came late."""
-        self._recomputation.tick(lane, now)
+    def tick(self, lane: Lane, now: float, *, at_once: bool = False) -> None:
+        """Correct some records, where rows or labels came late; `at_once` without a rest before."""
+        self._recomputation.tick(lane, now, at_once=at_once)
 
     def before_expiry(self, lane: Lane, version: str, before: int) -> None:
         """Told that a version's buckets before an instant are about to be dropped."""

@@ -19,6 +19,7 @@ from exporter.results import Evaluation, Window
 from exporter.service.evaluator import input_of, measured, plan_of, settings_of
 from exporter.service.history import OUTCOMES, ROWS, records_of
 from exporter.service.lane import Lane, VersionState, split_segment
+from exporter.statistics.quality.freshness import freshness
 from exporter.store import Change, HistoryKey, HistoryRecord, Mark, PastStore, Store
 from exporter.windows import ProfileSeries, tier_width
 
@@ -29,6 +30,10 @@ STEPS_PER_WINDOW = 24
 
 BUSY_SECONDS = 0.3
 """Of a tick, after which the rest waits for the next one."""
+
+
+REST, LONGEST_REST_SECONDS = 9.0, 600.0
+"""So many times as long as it took a round is followed by a rest."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,6 +54,7 @@ class _Work:
     marks: list[Mark]
     units: dict[Unit, Change]
     writes: list[Future[bool]] = field(default_factory=list)
+    busy: float = 0.0
 
 
 def record_step(lane: Lane, window: Window, end: float, age: float) -> int:
@@ -75,21 +81,33 @@ class Recomputation:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._work: dict[str, _Work] = {}
+        self._rest: dict[str, float] = {}
+        """Not before, by the monotonic clock."""
         self._one = threading.Lock()
 
-    def tick(self, lane: Lane, now: float, *, seconds: float = BUSY_SECONDS) -> bool:
-        """Do some of what is due; whether there is more."""
-        until = time.monotonic() + seconds
+    def tick(self, lane: Lane, now: float, *, seconds: float = BUSY_SECONDS, at_once: bool = False) -> bool:
+        """Do some of what is due; whether there is more.
+
+        Between two rounds it rests, unless it has to go on `at_once`, so that labels which come all the time
+        do not keep it busy.
+        """
+        began = time.monotonic()
         with self._one, lane.gate.shared():
+            if not at_once and lane.name not in self._work and began < self._rest.get(lane.name, began):
+                return True
             work = self._begun(lane, now)
             while work is not None and work.units:
                 unit = next(iter(work.units))
                 self._remake(lane, unit, work.units.pop(unit), work, now)
-                if time.monotonic() > until:
+                if time.monotonic() > began + seconds:
                     break
-            if work is None or work.units:
-                return work is not None
+            if work is None:
+                return False
+            work.busy += time.monotonic() - began
+            if work.units:
+                return True
             self._work.pop(lane.name)
+            self._rest[lane.name] = time.monotonic() + min(LONGEST_REST_SECONDS, REST * work.busy)
             if all(future.result() for future in work.writes):
                 self._store.past.unmark(lane.name, work.marks)
         return bool(self._store.past.marks(lane.name))
@@ -111,12 +129,12 @@ class Recomputation:
     def _concerned(self, lane: Lane, marks: list[Mark], now: float) -> Iterator[tuple[Unit, Change]]:
         """Windows that cover a marked bucket: those with a record, and those of rows of the past."""
         groups = self._store.history.groups(lane.name, start=-1e15, end=1e15)
-        newest = {
-            version: self._store.past.newest(lane.name, version) for version in {m.version for m in marks}
+        extents = {
+            version: self._store.past.extent(lane.name, version) for version in {m.version for m in marks}
         }
         age = age_of(lane, self._store.past, now)
         for mark in marks:
-            last = newest[mark.version]
+            extent = extents[mark.version]
             segments = {segment for version, segment, _ in groups if version == mark.version} | {""}
             past = set()
             if mark.change & Change.PAST:
@@ -133,8 +151,8 @@ class Recomputation:
                         )
                     if mark.change & Change.END:
                         ends.add(first + width)
-                    if segment in past and last is not None:
-                        bound = int(min(until, last // width * width + width))
+                    if segment in past and extent is not None:
+                        bound = int(min(until, extent[1] // width * width + width))
                         ends |= set(_stepped(lane, window, first, bound, age))
                         if bound < until:
                             ends.add(bound)  # where the rows end
@@ -209,8 +227,29 @@ class Recomputation:
             )  # fmt: skip
             settings = settings_of(lane)
             baseline = then if then in lane.baselines else lane.compared_with.get(unit.version)
-        evaluation = measured(lane, plan, taken, settings, _log_failure)
+        extent = self._store.past.extent(lane.name, unit.version)
+        first = unit.end if extent is None else extent[0]
+        evaluation = _refreshed(measured(lane, plan, taken, settings, _log_failure), series, first)
         return records_of(evaluation, since=_since(old[ROWS], evaluation), baseline=baseline)
+
+
+def _refreshed(evaluation: Evaluation, series: ProfileSeries, first: int) -> Evaluation:
+    """The evaluation of a past window without what is known of now, with its own empty buckets.
+
+    `first` is the oldest bucket of the version.
+    """
+    quality = replace(evaluation.quality, volume=None)
+    if quality.freshness is not None:
+        fresh = freshness(
+            [first, *(start for start, rows, _ in series.coverage() if rows > 0)],
+            width=series.resolution,
+            start=evaluation.start,
+            end=evaluation.end,
+            newest_event=evaluation.end - series.resolution / 2,
+            now=evaluation.made_at,
+        )
+        quality = replace(quality, freshness=fresh)
+    return replace(evaluation, quality=quality)
 
 
 def _current(lane: Lane, unit: Unit) -> set[str]:

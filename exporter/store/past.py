@@ -133,17 +133,18 @@ class PastStore:
         )
         return {str(version): (int(first), int(last)) for version, first, last in rows}
 
-    def newest(self, model: str, version: str) -> int | None:
-        """The newest bucket of a version."""
+    def extent(self, model: str, version: str) -> tuple[int, int] | None:
+        """The oldest and the newest bucket that is kept of a version."""
         scope = (self._row(model), version)
-        buckets = [
+        found = [
             self._history.query(
-                f"SELECT max(bucket) FROM {table} WHERE model = ? AND version = ?",  # noqa: S608  # our own names
+                f"SELECT min(bucket), max(bucket) FROM {table} WHERE model = ? AND version = ?",  # noqa: S608  # our own names
                 scope,
-            )[0][0]
+            )[0]
             for table in ("deltas", "past_deltas")
         ]
-        return max((int(bucket) for bucket in buckets if bucket is not None), default=None)
+        spans = [(int(first), int(last)) for first, last in found if first is not None]
+        return (min(first for first, _ in spans), max(last for _, last in spans)) if spans else None
 
     def gone(self, model: str, version: str) -> list[tuple[int, int]]:
         """[first, until) of event time where buckets of a version were dropped."""

@@ -41,7 +41,7 @@ def settle(b: Bench) -> None:
     b.service.evaluate("m")
     for _ in range(1000):
         b.service._history.settle("m")
-        b.service._housekeeping._history.tick(b.service._lanes["m"], b.clock.time())
+        b.service._housekeeping._history.tick(b.service._lanes["m"], b.clock.time(), at_once=True)
         if not b.store.past.marks("m"):
             return
     raise AssertionError("marks remain")
