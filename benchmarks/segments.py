@@ -9,10 +9,12 @@ import argparse
 import time
 from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from exporter import custom_metric
 from exporter.batch import Outcomes
 from exporter.config import CustomMetric, SegmentSearch
 from exporter.custommetrics import CustomMetrics
@@ -71,9 +73,8 @@ def false_discoveries(repeats: int) -> None:
 
 def power(repeats: int) -> None:
     times = max(20, repeats // 10)
-    print(
-        f"\n10 % errors, 5 columns of 5 values; more in one slice: share of searches that name it, and only it ({times})"
-    )
+    print("\n10 % errors, 5 columns of 5 values, more in one slice:")
+    print(f"share of searches that name it, and that name only it ({times} searches each)")
     print("| rows | one value, +5 | +10 | +20 points | one pair, +5 | +10 | +20 points |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     kinds: list[tuple[Callable[[Codes], np.ndarray], tuple[tuple[str, str], ...]]] = [
@@ -132,8 +133,9 @@ def cost() -> None:
             print(f"  a custom metric in {title:<6} {1e3 * (time.perf_counter() - start):.0f} ms")
 
 
-def cost_of(rows: object) -> object:
-    return rows["score"] if "score" in rows else (rows["prediction"] != rows["label"]) * 2.0
+@custom_metric(unit="eur", higher_is_better=False, columns=["amount"])
+def cost_of(rows: Any) -> Any:
+    return (rows["prediction"] != rows["label"]) * rows["amount"]
 
 
 def main() -> None:
