@@ -147,10 +147,7 @@ def _together(current: Profile, before: Profile | None) -> MissingTogether:
     earlier = None
     if before is not None:
         known, both = missing_pairs(before.grid, before.features)
-        counts = {
-            (known[i], known[j]): int(both[i, j]) for i, j in zip(*both.nonzero(), strict=True) if i < j
-        }
-        earlier = dict(zip(known, _missing(before, known).tolist(), strict=True)), counts, before.rows
+        earlier = known, _missing(before, known), both, before.rows
     return missing_together(names, missing, together, current.rows, baseline=earlier)
 
 

@@ -89,7 +89,7 @@ def _fewer(a: int, n: int, b: int, m: int) -> float:
     total = a + b
     x = np.arange(max(0, total - m), a + 1)
     log = _log_choose(total, x) + _log_choose(n + m - total, n - x) - _log_choose(n + m, np.array([n]))
-    return float(min(1.0, np.exp(special.logsumexp(log)))) if len(x) else 0.0
+    return float(min(1.0, np.exp(log).sum()))
 
 
 def _log_choose(total: int, chosen: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ from scipy import special
 from exporter.findings import MissingPair, MissingTogether
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    PairCounts = tuple[Sequence[str], NDArray[np.int64], NDArray[np.int64], int]
 
 TOGETHER = 0.8
 """From this phi coefficient on two columns belong to a group."""
@@ -73,7 +75,7 @@ def missing_together(
     together: NDArray[np.int64],
     rows: int,
     *,
-    baseline: tuple[Mapping[str, int], Mapping[tuple[str, str], int], int] | None = None,
+    baseline: PairCounts | None = None,
 ) -> MissingTogether:
     """Groups of columns that go missing together, and pairs whose going together has changed.
 
@@ -90,8 +92,8 @@ def missing_together(
     missing : int64 (k,)
     together : int64 (k, k)
     rows : int
-    baseline : (rows missing by column, rows missing both by pair, rows) or None
-        Pairs in either order.
+    baseline : (names, missing, together, rows) or None
+        The same of the baseline; a column that is not named was never missing.
     """
     if len(names) < 2 or rows <= 0:
         return MissingTogether()
@@ -99,7 +101,7 @@ def missing_together(
     first, second = np.triu_indices(len(names), 1)
     values = phi[first, second]
     before, changed = np.full(len(values), np.nan), np.zeros(len(values), bool)
-    if baseline is not None and baseline[2] > 0:
+    if baseline is not None and baseline[3] > 0:
         before, changed = _against(names, missing, (first, second), values, rows=rows, baseline=baseline)
     strength = np.where(np.isnan(values), 0.0, np.abs(values)) + 2.0 * changed
     order = [
@@ -129,19 +131,15 @@ def _against(
     phi: NDArray[np.float64],
     *,
     rows: int,
-    baseline: tuple[Mapping[str, int], Mapping[tuple[str, str], int], int],
+    baseline: PairCounts,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The baseline's phi of each pair, and which pairs have changed."""
     first, second = pairs
-    alone, both, m = baseline
-    a = np.array([alone.get(name, 0) for name in names], np.float64)
-    c = np.array(
-        [
-            both.get((names[i], names[j]), both.get((names[j], names[i]), 0))
-            for i, j in zip(first.tolist(), second.tolist(), strict=True)
-        ],
-        np.float64,
-    )
+    known, alone, both, m = baseline
+    places = {name: place for place, name in enumerate(known)}
+    at = np.array([places.get(name, -1) for name in names])
+    a = np.append(alone, 0)[at].astype(np.float64)
+    c = np.pad(both, (0, 1))[at[first], at[second]].astype(np.float64)
     share, share_before = missing / rows, a / m
     p, q, p0, q0 = share[first], share[second], share_before[first], share_before[second]
     least = np.minimum(_least_expected(p, q, rows), _least_expected(p0, q0, m))

@@ -26,8 +26,7 @@ def measured(mask, baseline=None):
     before = None
     if baseline is not None:
         missing, together, rows = counts(baseline)
-        pairs = {(names[i], names[j]): int(together[i, j]) for i in range(len(names)) for j in range(i)}
-        before = dict(zip(names, missing.tolist(), strict=True)), pairs, rows
+        before = names[::-1], missing[::-1], together[::-1, ::-1], rows
     missing, together, rows = counts(mask)
     return missing_together(names, missing, together, rows, baseline=before)
 
