@@ -12,7 +12,7 @@ from exporter.results import Estimate, Undefined
 from exporter.statistics.performance import agreement
 from exporter.statistics.performance.binary import accuracy, f1_score, precision, recall, specificity
 from exporter.statistics.performance.losses import LossView, brier_score, log_loss, not_probabilities
-from exporter.statistics.performance.scoring import average_precision, calibration_error, roc_auc
+from exporter.statistics.performance.scoring import average_precision, mean_calibration_error, roc_auc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,9 +82,7 @@ def _ece(outcome: MulticlassView, z: float) -> Estimate | Undefined:
     if outcome.score_values is None:
         return Undefined("empty", "no scores are configured")
     values = outcome.score_values[:-1]
-    return _mean_over_classes(
-        [calibration_error(no, yes, values, z) for _, no, yes in _class_histograms(outcome)]
-    )
+    return mean_calibration_error([(no, yes) for _, no, yes in _class_histograms(outcome)], values, z)
 
 
 Metric = Callable[[MulticlassView, float], Estimate | Undefined]

@@ -57,14 +57,20 @@ def mean_absolute_error(outcome: RegressionView, z: float) -> Estimate | Undefin
 
 
 def root_mean_squared_error(outcome: RegressionView, z: float) -> Estimate | Undefined:
-    """Root of the mean squared error in the label's unit, >= 0."""
+    """Root of the mean squared error in the label's unit, >= 0; bounds are symmetric in its logarithm."""
     squared = _mean(outcome, SQUARED, outcome.n, z)
     if isinstance(squared, Undefined):
         return squared
-    value, lower, upper = (
-        math.sqrt(max(part, 0.0)) for part in (squared.value, squared.lower, squared.upper)
-    )
-    return Estimate(value, lower, upper, squared.n)
+    value = math.sqrt(max(squared.value, 0.0))
+    if value <= 0:
+        return Estimate(0.0, 0.0, 0.0, squared.n)
+    factor = _factor((squared.upper - squared.value) / squared.value / 2)
+    return Estimate(value, value / factor, value * factor, squared.n)
+
+
+def _factor(half: float) -> float:
+    """exp of half a width on the logarithm's scale, kept finite."""
+    return math.exp(min(half, 300.0))
 
 
 def mean_error(outcome: RegressionView, z: float) -> Estimate | Undefined:
@@ -83,7 +89,10 @@ def symmetric_percentage_error(outcome: RegressionView, z: float) -> Estimate | 
 
 
 def coefficient_of_determination(outcome: RegressionView, z: float) -> Estimate | Undefined:
-    """1 - residual / total sum of squares, at most 1; bounds by the delta method on the moments."""
+    """1 - residual / total sum of squares, at most 1.
+
+    Bounds by the delta method on the moments, symmetric in the logarithm of 1 - R2.
+    """
     n = outcome.n
     if n < 2:
         return Undefined("insufficient_labels", f"{n} labelled rows, 2 are needed")
@@ -103,8 +112,12 @@ def coefficient_of_determination(outcome: RegressionView, z: float) -> Estimate 
         ]
     )
     value = 1 - residual / variance
-    half = z * moment_error(means, products, gradient, n)
-    return Estimate(value, *enclose(value, (value - half, value + half), most=1.0), n)
+    ratio = residual / variance
+    if ratio <= 0:
+        return Estimate(1.0, 1.0, 1.0, n)
+    quantile = float(special.stdtrit(n - 1, special.ndtr(z)))
+    factor = _factor(quantile * moment_error(means, products, gradient, n) / ratio)
+    return Estimate(value, *enclose(value, (1 - ratio * factor, 1 - ratio / factor), most=1.0), n)
 
 
 def absolute_error_quantile(outcome: RegressionView, z: float, *, q: float) -> Estimate | Undefined:

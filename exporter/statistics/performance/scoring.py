@@ -7,6 +7,7 @@ score left out. What is lost is only the order inside a cell (see the score grid
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,9 @@ def roc_auc(negatives: Cells, positives: Cells, z: float) -> Estimate | Undefine
 def average_precision(negatives: Cells, positives: Cells, z: float) -> Estimate | Undefined:
     """Area under the precision-recall curve as the sum of precision times gained recall, in [0, 1].
 
-    Bounds are symmetric in the logit with variance 1 / (positives * value * (1 - value)).
+    Bounds are symmetric in the logit. The standard error is the larger one of the binomial sqrt(AP (1 - AP) /
+    positives), which holds at few positives, and of the delta method on the counts of the cells, which knows
+    the chance of the negatives too.
     Source: Boyd, Eng & Page, doi:10.1007/978-3-642-40994-3_29.
     """
     p = int(positives.sum())
@@ -59,7 +62,8 @@ def average_precision(negatives: Cells, positives: Cells, z: float) -> Estimate 
     kept = gained > 0
     value = min(1.0, float((hits[kept] / rows[kept]) @ gained[kept]) / p)
     centre = (value * p + 0.5) / (p + 1)
-    bounds = logit_bounds(centre, math.sqrt(centre * (1 - centre) / p), z)
+    binomial = math.sqrt(centre * (1 - centre) / p)
+    bounds = logit_bounds(centre, max(binomial, _precision_error(negatives[::-1], gained, value)), z)
     return Estimate(value, *enclose(value, bounds, least=0.0, most=1.0), int(rows[-1]))
 
 
@@ -72,24 +76,62 @@ def calibration_error(
     Chance biases the estimate upwards; the lower bound takes that bias off.
     Source: Naeini, Cooper & Hauskrecht (2015), doi:10.1609/aaai.v29i1.9602.
     """
+    return mean_calibration_error([(negatives, positives)], values, z)
+
+
+def mean_calibration_error(
+    classes: Sequence[tuple[Cells, Cells]], values: NDArray[np.float64], z: float
+) -> Estimate | Undefined:
+    """Mean of the expected calibration errors of classes, each given as (negatives, positives).
+
+    The bounds are as wide as if the errors of the classes were perfectly correlated.
+    """
+    parts = [_calibration_parts(*histograms, values) for histograms in classes]
+    total = max((rows for *_, rows in parts), default=0)
+    if total <= 0 or not all(rows for *_, rows in parts):
+        return Undefined("empty", "no labelled row has a score")
+    value, bias, error = (float(np.mean([part[place] for part in parts])) for place in range(3))
+    return Estimate(value, max(0.0, value - bias - z * error), min(1.0, value + z * error), total)
+
+
+def _calibration_parts(
+    negatives: Cells, positives: Cells, values: NDArray[np.float64]
+) -> tuple[float, float, float, int]:
+    """(calibration error, what chance adds to it, its standard error, rows)."""
     rows = negatives + positives
     total = int(rows.sum())
     if total <= 0:
-        return Undefined("empty", "no labelled row has a score")
+        return 0.0, 0.0, 0.0, 0
     bins = np.minimum((values * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, positives - values * rows, CALIBRATION_BINS) / total
     squares = positives * (1 - values) ** 2 + negatives * values**2
-    shares = np.bincount(bins, rows, CALIBRATION_BINS) / total
-    second = np.bincount(bins, squares, CALIBRATION_BINS) / total
+    count, gap, square, own = (
+        np.bincount(bins, of, CALIBRATION_BINS)
+        for of in (rows, positives - values * rows, squares, rows * values * (1 - values))
+    )
+    filled = count > 0
+    count, gap, square, own = count[filled], gap[filled], square[filled], own[filled]
+    # the variance of rows about their mean, with one more row of the variance that the scores promise
+    variance = np.maximum(square - gap * gap / count, 0.0) + own / count
+    deviation = np.sqrt(variance) / total
     with np.errstate(divide="ignore", invalid="ignore"):
-        within = np.where(shares > 0, second - gaps**2 / shares, 0.0)
-    deviation = np.sqrt(np.maximum(within, 0.0) / total)
-    value = float(np.abs(gaps).sum())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        strength = np.where(deviation > 0, np.abs(gaps) / deviation, np.inf)
+        strength = np.where(deviation > 0, np.abs(gap) / total / deviation, np.inf)
     bias = math.sqrt(2 / math.pi) * float((deviation * np.exp(-(strength**2) / 8)).sum())
-    half = z * math.sqrt(float((deviation**2).sum()))
-    return Estimate(value, max(0.0, value - bias - half), min(1.0, value + half), total)
+    return float(np.abs(gap).sum()) / total, bias, math.sqrt(float((deviation**2).sum())), total
+
+
+def _precision_error(negatives: Cells, positives: Cells, value: float) -> float:
+    """Standard error of the average precision, by the delta method; cells by falling score."""
+    p = int(positives.sum())
+    hits, rows = np.cumsum(positives), np.cumsum(negatives + positives)
+    share = np.divide(hits, rows, out=np.zeros(len(rows)), where=rows > 0)
+    per_row = np.divide(positives, rows, out=np.zeros(len(rows)), where=rows > 0) / p
+    below = _from_end(per_row * share)  # what a row takes from the precision at all lower thresholds
+    of_positive = (share - value) / p + _from_end(per_row) - below
+    return math.sqrt(float(positives @ (of_positive * of_positive) + negatives @ (below * below)))
+
+
+def _from_end(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.cumsum(values[::-1])[::-1]
 
 
 def _variance(scores: NDArray[np.float64], rows: Cells, mean: float, total: int) -> float:
