@@ -12,6 +12,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,13 @@ from rich.table import Table
 
 from benchmarks.profile_and_drift import BASELINE_ROWS, batch_of, best, columns_of, encode_strings
 from exporter.profiles import build_grid, decode, encode, profile_rows
-from exporter.profiles.multivariate import MultivariateSums, Rows, count_embedding, fit_embedding, fit_multivariate
+from exporter.profiles.multivariate import (
+    MultivariateSums,
+    Rows,
+    count_embedding,
+    fit_embedding,
+    fit_multivariate,
+)
 from exporter.profiles.multivariate.sums import EmbeddingSums
 from exporter.results import Undefined
 from exporter.statistics.multivariate import (
@@ -123,26 +130,19 @@ def p_values(baseline: Any, current: Any) -> dict[str, float]:
 
 
 def false_alarms(console: Console, repetitions: int, seed: int) -> None:
-    table = Table(title=f"share of false alarms at {ALPHA} (+-{2 * math.sqrt(ALPHA * (1 - ALPHA) / repetitions):.3f})")
-    table.add_column("data")
-    for n, m in SIZES:
-        table.add_column(f"n {n:,}\nm {m:,}", justify="right")
+    error = 2 * math.sqrt(ALPHA * (1 - ALPHA) / repetitions)
+    console.print(f"share of false alarms at {ALPHA} (+-{error:.3f}): mmd / pca / correlation")
     for place, (name, draw) in enumerate(NULLS.items()):
-        cells = []
+        console.print(f"  {name}")
         for n, m in SIZES:
             runs = repetitions if n < 100_000 else max(repetitions // 4, 1)
             rng = np.random.default_rng([seed, place, n, m])
-            found: dict[str, list[float]] = {}
+            found: dict[str, list[float]] = {"mmd": [], "pca": [], "correlation": []}
             for _ in range(runs):
                 for method, p in p_values(*sampled(draw, draw, rng, n, m)).items():
-                    found.setdefault(method, []).append(p)
-            lines = [
-                f"{method[:4]} {np.mean(np.array(found[method]) <= ALPHA):.3f}" if method in found else f"{method[:4]}   -"
-                for method in ("mmd", "pca", "correlation")
-            ]
-            cells.append("\n".join(lines))
-        table.add_row(name, *cells)
-    console.print(table)
+                    found[method].append(p)
+            rates = [f"{np.mean(np.array(p) <= ALPHA):.3f}" if p else "-" for p in found.values()]
+            console.print(f"    n {n:>7,}  m {m:>6,}  {' / '.join(rates)}")
 
 
 def correlated(rho: float) -> Draw:
@@ -266,12 +266,10 @@ def cost(console: Console, rows: int) -> None:
     for count in (1, 100, 1_000, 10_000, rows):
         floats, strings = columns_of(count, seed=1)
         batch = batch_of(floats, encode_strings(strings, 1), seed=2)
+        repeats = 3 if count == rows else 30
         for threads in (1, 2) if count == rows else (1,):
             times = [
-                best(
-                    lambda measured=measured: profile_rows(grid, batch, threads=threads, multivariate=measured),
-                    3 if count == rows else 30,
-                )
+                best(partial(profile_rows, grid, batch, threads=threads, multivariate=measured), repeats)
                 for measured in (False, True)
             ]
             name = f"{count:,} rows" + (f", {threads} threads" if count == rows else "")

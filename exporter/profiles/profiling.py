@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from exporter.errors import UnusableBatchError
 from exporter.profiles.arrival import arrival_tallies
@@ -240,7 +241,11 @@ class _Recorder:
         if threads <= 1 or len(self.tasks) < 2:
             _work(tasks, rows)
             return
-        with ThreadPoolExecutor(threads, thread_name_prefix="profile") as pool:
+        # threads of BLAS beside these would wait for each other
+        with (
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(threads, thread_name_prefix="profile") as pool,
+        ):
             for done in [pool.submit(_work, tasks, rows) for _ in range(threads)]:
                 done.result()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,8 @@ def fit_embedding(vectors: NDArray[np.floating]) -> EmbeddingGrid | None:
         return None
     sample = vectors[known[_spread(len(known), CENTER_ROWS)]]
     center = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-    deviation = float(np.sqrt(np.mean(np.square(sample - center), dtype=np.float64)))
+    square = sum(float(np.square(np.subtract(row, center, dtype=np.float64)).sum()) for row in sample)
+    deviation = math.sqrt(square / sample.size)
     if not 0 < deviation < np.inf:
         return None
     draft = EmbeddingGrid(

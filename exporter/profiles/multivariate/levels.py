@@ -33,6 +33,9 @@ TOP_LEVEL = 24
 BOUNDS = special.ndtr((np.arange(1 - TOP_LEVEL, TOP_LEVEL + 1) - 0.5) / LEVELS_PER_DEVIATION)
 """A middle rank of at least ``BOUNDS[i]`` of the rows has level ``i + 1 - TOP_LEVEL``, (48,)."""
 
+FAR_FEWER = 0.7
+"""Another center than the median is taken when pairs of rows in one cell become fewer than this share."""
+
 _INFINITE = 0x7F80
 _SIGN = 0x8000
 _BITS = np.arange(CELLS)
@@ -47,7 +50,7 @@ class LevelTable:
     Attributes
     ----------
     centers : float64 (d,)
-        The baseline's medians.
+        The baseline's median, minimum or maximum.
     thresholds : uint32 (d, 48)
         Ascending; a cell's level is -24 plus the number of thresholds that its place reaches.
     """
@@ -112,11 +115,29 @@ def fit_levels(columns: Sequence[Floats | None]) -> LevelTable:
         finite = values[np.isfinite(values)].astype(np.float64)
         if not len(finite):
             continue
-        centers[place] = np.partition(finite, (len(finite) - 1) // 2)[(len(finite) - 1) // 2]
-        with np.errstate(over="ignore", under="ignore"):
-            single = (finite - centers[place]).astype(np.float32)
-        cells = _ORDER[single.view(np.uint32) >> 16]
-        counts = np.bincount(cells, minlength=CELLS + 1)[: CELLS + 1]
+        centers[place], counts = _finest(finite)
         middle = (np.cumsum(counts) - counts / 2) / len(finite)
         thresholds[place] = np.searchsorted(middle, BOUNDS)
     return LevelTable(centers, thresholds)
+
+
+def _finest(finite: Floats) -> tuple[float, NDArray[np.int64]]:
+    """The center whose cells tell the values apart best, and the rows by cell in the order of the values.
+
+    The median, unless cells that are finest near an end have far fewer rows in common: values that all lie
+    on one side of 0, over many decades.
+    """
+    median = float(np.partition(finite, (len(finite) - 1) // 2)[(len(finite) - 1) // 2])
+    center, counts = median, _by_cell(finite, median)
+    together = float(counts.dot(counts))
+    for end in (float(finite.min()), float(finite.max())):
+        found = _by_cell(finite, end)
+        if float(found.dot(found)) < FAR_FEWER * together:
+            center, counts, together = end, found, float(found.dot(found))
+    return center, counts
+
+
+def _by_cell(finite: Floats, center: float) -> NDArray[np.int64]:
+    with np.errstate(over="ignore", under="ignore"):
+        single = (finite - center).astype(np.float32)
+    return np.bincount(_ORDER[single.view(np.uint32) >> 16], minlength=CELLS + 1)
