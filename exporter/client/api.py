@@ -111,8 +111,8 @@ class Client:
         data : pandas.DataFrame, pyarrow.Table, mapping of name to values, or sequence of mappings
             A column whose values have several types goes out as text.
         backfill : bool
-            Past rows: they never move the windows. Those older than the model's `lateness` are left out, as
-            they always are, and the report warns of them.
+            Past rows: they never move the windows. Those older than the model's `lateness` are taken for the
+            history only.
 
         Raises
         ------

@@ -29,7 +29,7 @@ _RETRIES = 8
 @click.option(
     "--backfill",
     is_flag=True,
-    help="Past rows: they never move the windows, and are left out when older than `lateness`.",
+    help="Past rows: they never move the windows, and are for the history only when older than `lateness`.",
 )
 @click.option(
     "--chunk-rows", type=click.IntRange(1), default=10_000, show_default=True, help="Rows in one request."

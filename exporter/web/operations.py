@@ -167,16 +167,13 @@ _OPENMETRICS = {
     "step": Parameter("string", "Repeat each value every so often until the next one, for example `4m`."),
 }
 _ACTIVATE = Parameter("boolean", "Compare with the new baseline at once.", default=True)
-_SCOPE = Parameter(
-    "string", "Version whose own baseline is meant; that of all versions when left out."
-)
+_SCOPE = Parameter("string", "Version whose own baseline is meant; that of all versions when left out.")
 _REGRID = Parameter(
     "boolean", "Move the model to the new baseline's grid; its windows start anew.", default=False
 )
 _BACKFILL = Parameter(
     "boolean",
-    "Past rows: they never move the windows. Those older than `lateness` enter no window; they are left out, "
-    "with a warning, and counted as `late`.",
+    "Past rows: they never move the windows. Those older than `lateness` are taken for the history only.",
     default=False,
 )
 _STORED = {202: "Stored durably.", 200: "A repeat of an idempotency key: the first answer again."}
