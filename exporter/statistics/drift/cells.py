@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import numpy as np
 from exporter.statistics.drift.views import CategoricalView, ColumnView, is_categorical, is_numeric
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 LEAST_EXPECTED = 5.0
@@ -48,9 +51,20 @@ def paired_counts(baseline: ColumnView, current: ColumnView) -> PairedCounts:
         coarse = baseline.grid.coarse
         return joined(coarse.reduce(baseline.cells), coarse.reduce(current.cells))
     if is_categorical(baseline) and is_categorical(current):
-        novel = sorted({*baseline.novel, *current.novel})
-        return pooled(_category_counts(baseline, novel), _category_counts(current, novel))
+        counts = category_counts(baseline, current)
+        names = (*baseline.grid.categories, *_novel_names(baseline, current))
+        return pooled(counts.baseline, counts.current, names)
     raise TypeError("Expected two numeric or two categorical columns, got one of each.")
+
+
+def category_counts(baseline: CategoricalView, current: CategoricalView) -> PairedCounts:
+    """Every category one by one, none pooled."""
+    novel = _novel_names(baseline, current)
+    return PairedCounts(_category_counts(baseline, novel), _category_counts(current, novel))
+
+
+def _novel_names(baseline: CategoricalView, current: CategoricalView) -> list[str]:
+    return sorted({*baseline.novel, *current.novel})
 
 
 def _category_counts(column: CategoricalView, novel: list[str]) -> NDArray[np.int64]:
@@ -58,27 +72,55 @@ def _category_counts(column: CategoricalView, novel: list[str]) -> NDArray[np.in
     return np.concatenate([column.counts, np.asarray(extra, np.int64)])
 
 
-def pooled(baseline: NDArray[np.int64], current: NDArray[np.int64]) -> PairedCounts:
+def pooled(
+    baseline: NDArray[np.int64], current: NDArray[np.int64], names: Sequence[str] | None = None
+) -> PairedCounts:
     """Pool the cells in which fewer than `LEAST_EXPECTED` rows of the smaller sample are expected.
 
     The rule looks at both samples together, never at the baseline alone (which raises false alarms to 11 %).
-    When even the pooled rows are too few they join the smallest cell that is not.
+    With `names` (of all cells but the last) rare cells share several cells, each closed as soon as it is
+    large enough, in the order of their rows in both samples together and then of a hash: a flood of new
+    names gathers, and nothing is ordered by what one sample alone has. What is left over joins them, or
+    the smallest cell that is large enough by itself.
     """
     total = baseline + current
-    n, m = int(baseline.sum()), int(current.sum())
-    expected = total * (min(n, m) / (n + m))
-    rare = expected < LEAST_EXPECTED
-    if not rare.any():
+    least = LEAST_EXPECTED * int(total.sum()) / min(int(baseline.sum()), int(current.sum()))
+    rare = np.flatnonzero(total < least)
+    if not len(rare):
         return PairedCounts(baseline, current)
-    kept = np.flatnonzero(~rare)
-    kept_baseline, kept_current = baseline[kept], current[kept]
-    rest = np.array([baseline[rare].sum()]), np.array([current[rare].sum()])
-    if expected[rare].sum() >= LEAST_EXPECTED or not len(kept):
-        return PairedCounts(np.append(kept_baseline, rest[0]), np.append(kept_current, rest[1]))
-    smallest = int(np.argmin(total[kept]))
-    kept_baseline[smallest] += rest[0][0]
-    kept_current[smallest] += rest[1][0]
-    return PairedCounts(kept_baseline, kept_current)
+    kept = np.flatnonzero(total >= least)
+    if names is None:
+        groups = [rare]
+    else:
+        groups = _groups(rare[np.lexsort((_hashes(rare, names), total[rare]))], total, least)
+    if len(kept) and total[groups[-1]].sum() < least:
+        groups[-1] = np.append(groups[-1], kept[np.argmin(total[kept])])
+        kept = np.delete(kept, np.argmin(total[kept]))
+    before = [int(baseline[group].sum()) for group in groups]
+    now = [int(current[group].sum()) for group in groups]
+    return PairedCounts(np.append(baseline[kept], before), np.append(current[kept], now))
+
+
+def _hashes(cells: NDArray[np.intp], names: Sequence[str]) -> list[int]:
+    last = len(names)
+    return [
+        zlib.crc32(names[cell].encode("utf-8", "surrogatepass")) if cell < last else -1
+        for cell in cells.tolist()
+    ]
+
+
+def _groups(rare: NDArray[np.intp], total: NDArray[np.int64], least: float) -> list[NDArray[np.intp]]:
+    """Runs of `rare`, each of at least `least` rows but for one that is alone."""
+    starts = [0]
+    gathered = 0
+    for place, rows in enumerate(total[rare].tolist()):
+        if gathered >= least:
+            starts.append(place)
+            gathered = 0
+        gathered += rows
+    if gathered < least and len(starts) > 1:
+        starts.pop()
+    return np.split(rare, starts[1:])
 
 
 def joined(baseline: NDArray[np.int64], current: NDArray[np.int64]) -> PairedCounts:
@@ -94,14 +136,8 @@ def joined(baseline: NDArray[np.int64], current: NDArray[np.int64]) -> PairedCou
     least = LEAST_EXPECTED * (n + m) / min(n, m)
     if total.min() >= least:
         return PairedCounts(baseline, current)
-    starts, gathered = [0], 0
-    for place, rows in enumerate(total.tolist()):
-        if gathered >= least:
-            starts.append(place)
-            gathered = 0
-        gathered += rows
-    if gathered < least and len(starts) > 1:
-        starts.pop()
-    if len(starts) == 1:
+    groups = _groups(np.arange(len(total)), total, least)
+    if len(groups) == 1:
         return pooled(baseline, current)
+    starts = [int(group[0]) for group in groups]
     return PairedCounts(np.add.reduceat(baseline, starts), np.add.reduceat(current, starts))

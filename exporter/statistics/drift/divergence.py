@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.statistics.drift.cells import PairedCounts, paired_counts
+from exporter.statistics.drift.cells import PairedCounts, category_counts, paired_counts
+from exporter.statistics.drift.largest_cell import LargestCellNull
 from exporter.statistics.drift.nulls import (
+    ChiNull,
     DriftTest,
-    GammaNull,
     Null,
     PointNull,
     ScaledChiSquareNull,
-    SlabNull,
 )
+from exporter.statistics.drift.sparse import is_sparse, sparse_chi_square
+from exporter.statistics.drift.views import is_categorical
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,8 +65,16 @@ def hellinger(baseline: ColumnView, current: ColumnView) -> DriftTest:
 
 
 def chi_square(baseline: ColumnView, current: ColumnView) -> DriftTest:
-    """Pearson's chi-square of homogeneity, >= 0, no unit, grows with the rows; chi-square (B - 1)."""
+    """Pearson's chi-square of homogeneity, >= 0, no unit, grows with the rows; chi-square (B - 1).
+
+    Where pooling would lose most of the categories they are taken one by one, and the null is a gamma
+    distribution with the exact moments (:mod:`exporter.statistics.drift.sparse`).
+    """
     counts = paired_counts(baseline, current)
+    if is_categorical(baseline) and is_categorical(current):
+        single = category_counts(baseline, current)
+        if is_sparse(single, counts):
+            return sparse_chi_square(single)
     n, m = int(counts.baseline.sum()), int(counts.current.sum())
     pool = counts.baseline + counts.current
     present = pool > 0
@@ -85,7 +95,7 @@ def g_test(baseline: ColumnView, current: ColumnView) -> DriftTest:
 
 
 def total_variation(baseline: ColumnView, current: ColumnView) -> DriftTest:
-    """Half the sum of |p - q| over cells, in [0, 1]; gamma with the exact moments of the normal limit."""
+    """Half the sum of |p - q| over cells, in [0, 1]; chi with mean and variance of the normal limit."""
     counts = paired_counts(baseline, current)
     p, q = _shares(counts)
     value = float(np.abs(p - q).sum()) / 2
@@ -99,20 +109,17 @@ def total_variation(baseline: ColumnView, current: ColumnView) -> DriftTest:
     np.fill_diagonal(correlation, 1.0)
     covariance = absolute_covariance(correlation) * np.outer(deviation, deviation)
     mean = float(np.sqrt(2 / np.pi)) * float(deviation.sum()) / 2
-    return DriftTest(value, GammaNull(mean, float(covariance.sum()) / 4 / mean**2))
+    return DriftTest(value, ChiNull.fitted(mean, float(covariance.sum()) / 4 / mean**2))
 
 
 def largest_difference(baseline: ColumnView, current: ColumnView) -> DriftTest:
-    """L-infinity: the largest |p - q| over cells, in [0, 1]; Sidak's bound on the normal limit.
-
-    Source: Sidak, doi:10.1080/01621459.1967.10482935.
-    """
+    """L-infinity: the largest |p - q| over cells, in [0, 1]; null exact in the normal limit."""
     counts = paired_counts(baseline, current)
     p, q = _shares(counts)
     pool = _pool(counts)
-    deviation = np.sqrt(pool * (1 - pool) * counts.inverse_rows)
-    deviation = deviation[deviation > 0]
-    null: Null = SlabNull(tuple(deviation.tolist())) if len(deviation) else PointNull()
+    pool = pool[pool > 0]
+    unit = float(np.sqrt(counts.inverse_rows))
+    null: Null = LargestCellNull(tuple(pool.tolist()), unit) if len(pool) > 1 else PointNull()
     return DriftTest(float(np.abs(p - q).max()), null)
 
 

@@ -122,6 +122,37 @@ def chi_freedom(relative_variance: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class AreaNull:
+    """An area between two distribution functions, |difference of means| where they do not cross.
+
+    Far out they hardly cross: the tail is that of |normal| with the `deviation` of the difference of means.
+    The square has a mean larger by `excess` (relative to the deviation's square), of which a part remains
+    that falls with the area. Within 8 % of the chance at levels from 20 % to 0.1 % for uniform, normal,
+    exponential, lognormal and two-peaked values (200,000 bridges each; a gamma distribution with the same
+    mean and variance is 17 % below at 5 %, and by half at 0.1 %).
+    """
+
+    deviation: float
+    excess: float
+
+    def p_value(self, statistic: float) -> float:
+        square = min(max(statistic, 0.0) / self.deviation, 1e100) ** 2
+        left = square - self.excess * min(1.0, self._bend / square) if square > 0 else 0.0
+        return float(special.erfc(math.sqrt(max(left, 0.0) / 2)))
+
+    def critical_value(self, level: float, floor: float = 0.0) -> float:
+        normal = float(special.ndtri(level / 2)) ** 2
+        square = normal + self.excess
+        if square > self._bend:
+            square = (normal + math.sqrt(normal * normal + 4 * self.excess * self._bend)) / 2
+        return max(floor, math.sqrt(square) * self.deviation)
+
+    @property
+    def _bend(self) -> float:
+        return max(2.0, 5 * self.excess)
+
+
+@dataclass(frozen=True, slots=True)
 class HalfNormalNull:
     """The absolute value of a normal variable with mean 0."""
 
@@ -145,23 +176,3 @@ class PointNull:
 
     def critical_value(self, level: float, floor: float = 0.0) -> float:  # noqa: ARG002 - the protocol's signature
         return floor
-
-
-@dataclass(frozen=True, slots=True)
-class SlabNull:
-    """The largest of several |normal| variables, by Sidak's inequality: p-values are at most too large."""
-
-    deviations: tuple[float, ...]
-
-    def p_value(self, statistic: float) -> float:
-        tails = [special.erfc(statistic / deviation / math.sqrt(2)) for deviation in self.deviations]
-        return float(-math.expm1(sum(math.log1p(-min(float(tail), 1 - 1e-16)) for tail in tails)))
-
-    def critical_value(self, level: float, floor: float = 0.0) -> float:
-        largest = max(self.deviations)
-        low = -float(special.ndtri(level / 2)) * largest
-        high = -float(special.ndtri(level / 2 / len(self.deviations))) * largest
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.p_value(middle) > level else (low, middle)
-        return max(floor, high)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exporter.statistics.drift.divergence import absolute_covariance
-from exporter.statistics.drift.nulls import DriftTest, GammaNull, Null, PointNull
+from exporter.statistics.drift.nulls import AreaNull, DriftTest, Null, PointNull
+from exporter.statistics.drift.redealing import redealt_null
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 STRIPS = 48
 """Strips of the value axis on which the variance of the null is computed."""
 
+FEW_BEYOND = 10.0
+"""Rows of the smaller sample beyond a value that make its distribution function there about normal."""
+
+RARE_PART, NEAR = 0.2, 0.2
+"""Rows are dealt anew where this share of the area has fewer rows beyond it, up to this p-value."""
+
 
 def wasserstein_distance(baseline: NumericView, current: NumericView) -> DriftTest:
     """Area between the two distribution functions over the baseline's standard deviation, >= 0.
@@ -26,8 +33,9 @@ def wasserstein_distance(baseline: NumericView, current: NumericView) -> DriftTe
     give the area (a lower bound of it where both samples reach out on the same side). Exact when all values
     of both are edges, or beyond them in one sample only. The caller excludes a baseline without deviation.
 
-    The null is a gamma distribution with the mean and variance of the integral of |Brownian bridge| at the
-    pooled distribution (Barrio, Gine & Matran, doi:10.1214/aop/1022677394).
+    The null is that of the integral of |Brownian bridge| at the pooled distribution (Barrio, Gine & Matran,
+    doi:10.1214/aop/1022677394). Where much of the area lies so far out that a few rows decide on it, and the
+    distance is not plainly within the null, the pooled rows are dealt anew (seeded by themselves).
     """
     deviation = float(baseline.std)
     edges = baseline.grid.edges
@@ -35,7 +43,8 @@ def wasserstein_distance(baseline: NumericView, current: NumericView) -> DriftTe
     area = _trapezoids(gap[1:-2:2], gap[2:-1:2], np.diff(edges))
     below = abs(_below(baseline, edges[0]) - _below(current, edges[0]))
     above = abs(_above(baseline, edges[-1]) - _above(current, edges[-1]))
-    return DriftTest((area + below + above) / deviation, _null(baseline, current, deviation))
+    statistic = (area + below + above) / deviation
+    return DriftTest(statistic, _null(baseline, current, deviation, statistic))
 
 
 def _at_cells(column: NumericView) -> NDArray[np.float64]:
@@ -63,17 +72,26 @@ def _above(column: NumericView, edge: float) -> float:
     return max(0.0, (float(column.sum_above) - int(column.cells[-1]) * float(edge)) / int(column.n))
 
 
-def _null(baseline: NumericView, current: NumericView, deviation: float) -> Null:
+def _null(baseline: NumericView, current: NumericView, deviation: float, statistic: float) -> Null:
     m, n = int(baseline.n), int(current.n)
     share, width = _pooled_strips(baseline, current)
+    width = width / deviation
     spread = np.sqrt(share * (1 - share))
     kept = (spread > 0) & (width > 0)
     if not kept.any():
         return PointNull()
     share, width, spread = share[kept], width[kept], spread[kept]
-    unit = math.sqrt(1 / n + 1 / m) / deviation
-    mean = math.sqrt(2 / math.pi) * float(spread @ width) * unit
-    return GammaNull(mean, _relative_variance(share, spread * width))
+    largest = float(width.max())
+    width = width / largest  # so that no square overflows
+    mean = math.sqrt(2 / math.pi) * float(spread @ width)
+    part = spread * width
+    signed = _signed_variance(share, width)
+    excess = max(0.0, mean * mean * (1 + _relative_variance(share, part)) / signed - 1)
+    null = AreaNull(math.sqrt(signed * (1 / n + 1 / m)) * largest, excess)
+    rare = np.minimum(share, 1 - share) * min(m, n) < FEW_BEYOND
+    if null.p_value(statistic) > NEAR or part[rare].sum() < RARE_PART * part.sum():
+        return null
+    return redealt_null(null, share, width * largest, m, n)
 
 
 def _pooled_strips(
@@ -95,6 +113,13 @@ def _pooled_strips(
         share = np.concatenate((share, [1 - tail_above]))
         width = np.concatenate((width, [above / tail_above]))
     return share, width
+
+
+def _signed_variance(share: NDArray[np.float64], width: NDArray[np.float64]) -> float:
+    """Variance of the integral of the bridge itself."""
+    passed = np.cumsum(share * width)
+    own = share * width
+    return float((width * (1 - share)) @ (2 * (passed - own) + own))
 
 
 def _relative_variance(share: NDArray[np.float64], part: NDArray[np.float64]) -> float:
