@@ -11,6 +11,8 @@ from exporter.service.answers import Answer, Request, once
 from exporter.service.backfilling import marks_of
 from exporter.service.lane import Lane
 from exporter.service.profiling import merged
+from exporter.service.slices import slice_meter
+from exporter.statistics.ratio import WIDTH
 from exporter.store import Commit, Delta, Store
 
 
@@ -46,6 +48,7 @@ class ProfileIngestion:
                     )
                 pushed = read_profiles(data, grid)
                 self._check_times(lane, pushed)
+                check_totals(lane, pushed)
                 return self._take(lane, pushed, version, request)
 
     def _check_times(self, lane: Lane, pushed: ProfileFile) -> None:
@@ -114,3 +117,23 @@ class ProfileIngestion:
                 lane.advance(version, pushed.newest_event)
             lane.dirty = True
         return answer
+
+
+def check_totals(lane: Lane, pushed: ProfileFile) -> None:
+    """Refuse sums of custom metrics and slices that could not be added to the model's own.
+
+    Raises
+    ------
+    UnusableBatchError
+        `other_totals`.
+    """
+    slices = slice_meter(lane, pushed.grid)
+    sizes = {measure.key: WIDTH for measure in lane.custom.measures}
+    sizes |= {} if slices is None else slices.sizes
+    for _, profile in pushed.buckets:
+        for key, vector in profile.outcomes.totals.items():
+            if sizes.get(key, vector.size) != vector.size:
+                raise UnusableBatchError(
+                    f"expected {sizes[key]} sums of {' '.join(key)[:200]} in the profile, got {vector.size}",
+                    code="other_totals",
+                )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -95,6 +96,15 @@ class SliceMeter:
         depth = min(search.depth, len(axes))
         self._groups = list(combinations(range(len(axes)), depth)) if axes else []
         self._values = str(search.values)
+
+    @property
+    def sizes(self) -> dict[tuple[str, ...], int]:
+        """Elements of each vector, by its name."""
+        return {
+            self.key(*(self.axes[place].column for place in group)): 3
+            * math.prod(len(self.axes[place].levels) for place in group)
+            for group in self._groups
+        }
 
     def key(self, *columns: str) -> tuple[str, ...]:
         return (KIND, self._values, *columns)

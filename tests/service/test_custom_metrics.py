@@ -10,7 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from exporter.batch import validate_batch
 from exporter.config import parse_config
+from exporter.errors import UnusableBatchError
+from exporter.profilefile import write_profiles
+from exporter.profiles import profile_outcomes, profile_rows
+from exporter.service.meters import meters_of
 
 from .conftest import HOUR, MODEL, NOW, labels_of
 
@@ -200,3 +205,31 @@ def test_a_kept_column_whose_type_differs_between_pushes_is_text(bench, rows, ge
     result = b.evaluated(window="6h")["metrics"]
     assert result["accuracy"]["n"] == 150
     assert result["long"]["value"] == pytest.approx((50 * 3 + 50 * 8) / 150)
+
+
+def test_a_monitors_profile_brings_the_sums_of_the_same_function(bench, rows, generator):
+    """Profiles made elsewhere carry custom metrics; sums of another length are refused before they count."""
+    b = bench(metrics=[PROFIT], columns={**MODEL["columns"], "id": None})
+    first = with_amounts(rows(600, start=NOW - 3 * HOUR), generator)
+    b.service.create_baseline("m", table=first.append_column("truth", first["answer"]))
+    lane = b.service._lanes["m"]
+    batch = validate_batch(
+        (table := with_amounts(rows(300), generator)).append_column("truth", table["answer"]),
+        b.service.schema("m"),
+        now=NOW,
+    )
+    profile = profile_rows(lane.grid, batch).merge(
+        profile_outcomes(lane.grid, batch.outcomes, meters=meters_of(lane, "default").of_whole.outcomes)
+    )
+    start = int((NOW - HOUR) // lane.resolution * lane.resolution)
+    buckets = [(start, profile)]
+    made = {"newest_event": start + 1.0, "resolution": lane.resolution}
+    key = lane.custom.measures[0].key
+    for size in (1, 7):
+        broken = profile.copy()
+        broken.outcomes.totals[key] = np.ones(size)
+        with pytest.raises(UnusableBatchError, match="expected 6 sums of custom profit"):
+            b.service.ingest_profile("m", write_profiles(lane.grid, [(start, broken)], **made))
+    b.service.ingest_profile("m", write_profiles(lane.grid, buckets, **made))
+    result = b.evaluated(window="6h")["metrics"]["profit"]
+    assert result["value"] == pytest.approx(table["amount"].to_numpy().mean())
