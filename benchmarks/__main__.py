@@ -23,6 +23,7 @@ ORDER = (
     "drift_methods",
     "block_nulls",
     "null_calibration",
+    "coverage",
 )
 """What takes longest comes last."""
 

@@ -188,7 +188,7 @@ def validate_batch(
         A required column (id, timestamp, prediction where the schema names them) is absent, two columns share
         a name, or no row is usable; `details` says which, and how many rows for which reason.
     """
-    group = schema.group if schema.task is Task.RANKING else None
+    group = _group_column(table, schema, needed=needs_prediction)
     _require(table, [schema.id, schema.timestamp, group, schema.prediction if needs_prediction else None])
     if not needs_prediction and schema.prediction not in table.column_names:
         table = table.append_column(schema.prediction, pa.nulls(table.num_rows))
@@ -252,6 +252,13 @@ def validate_batch(
 
 
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+
+
+def _group_column(table: pa.Table, schema: Schema, *, needed: bool) -> str | None:
+    """The column that says what is ranked together; None where nothing is, or it may be absent and is."""
+    if schema.task is not Task.RANKING or not (needed or schema.group in table.column_names):
+        return None
+    return schema.group
 
 
 def _reject_groups(

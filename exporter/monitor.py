@@ -40,11 +40,11 @@ from exporter.statistics.concept import error_sums
 from exporter.statistics.performance import metrics_of
 from exporter.windows import bucket_starts
 
-PREDICTION, LABEL = "prediction", "label"
+PREDICTION, LABEL, GROUP = "prediction", "label", "group"
 BATCH_WINDOW = Window("batch", 0.0)
 """The window of a monitor is what was given to one call."""
 
-_TASKS = (Task.BINARY, Task.MULTICLASS, Task.REGRESSION)
+_TASKS = tuple(Task)
 
 
 class ModelMonitor:
@@ -61,8 +61,8 @@ class ModelMonitor:
     alert_threshold : float
         Performance drop from which a metric counts as degraded: a difference for scores in [0, 1], a ratio of
         the baseline for errors.
-    task : {"binary", "multiclass", "regression"}, optional
-        Read off `y_true` of the baseline when left out.
+    task : {"binary", "multiclass", "regression", "ranking"}, optional
+        Read off `y_true` of the baseline when left out; `ranking` is never.
     positive_label : optional
         Of a binary task; default the greater of the two labels.
     score_kind : {"probability", "margin"}
@@ -97,6 +97,7 @@ class ModelMonitor:
         version: str = "default",
         methods: Literal["auto"] | Sequence[str] = "auto",
         minimum_rows: int = 100,
+        ranking_k: int = 10,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not 0 < drift_threshold < 1:
@@ -119,6 +120,7 @@ class ModelMonitor:
         self._positive_label = positive_label
         self._methods = methods
         self._minimum_rows = minimum_rows
+        self._ranking_k = ranking_k
         self._clock = clock
         self._schema: Schema | None = None
         self._grid: Grid | None = None
@@ -129,7 +131,13 @@ class ModelMonitor:
     # -- baseline -----------------------------------------------------------------------------------
 
     def set_baseline(
-        self, y_true: Any, y_pred: Any, features: Table | None = None, *, y_score: Any = None
+        self,
+        y_true: Any,
+        y_pred: Any,
+        features: Table | None = None,
+        *,
+        y_score: Any = None,
+        groups: Any = None,
     ) -> ModelMonitor:
         """Make the baseline from rows that were scored and labelled.
 
@@ -139,6 +147,8 @@ class ModelMonitor:
         features : DataFrame, Arrow table, mapping of columns or 2-D array, n rows
         y_score : array-like (n,) or (n, classes), optional
             Probability of the positive class, or of each class in sorted order.
+        groups : array-like (n,)
+            Rankings: what is ranked together, by falling `y_pred`; `y_true` is the relevance.
 
         Raises
         ------
@@ -164,8 +174,12 @@ class ModelMonitor:
             score_kind=self.score_kind,
             positive_label=positive,
             kept=self._custom.columns,
+            group=GROUP if task is Task.RANKING else None,
+            ranking_k=self._ranking_k,
         )
-        table = self._table(schema, features, y_pred=y_pred, y_true=truth, y_score=y_score)
+        table = self._table(
+            schema, features, y_pred=y_pred, y_true=truth, y_score=y_score, groups=groups
+        )
         batch = self._validate(table, schema)
         schema = resolved_schema(schema, batch) if features is not None else schema.with_features(())
         batch = self._validate(table, schema)
@@ -191,7 +205,13 @@ class ModelMonitor:
     # -- checks -------------------------------------------------------------------------------------
 
     def check_performance(
-        self, y_true: Any, y_pred: Any, features: Table | None = None, *, y_score: Any = None
+        self,
+        y_true: Any,
+        y_pred: Any,
+        features: Table | None = None,
+        *,
+        y_score: Any = None,
+        groups: Any = None,
     ) -> PerformanceResults:
         """Every metric with its bounds, its baseline, its drop, and whether it is degraded.
 
@@ -199,7 +219,9 @@ class ModelMonitor:
         the columns that metrics of your own read are looked at.
         """
         grid, baseline, schema = self._ready()
-        table = self._table(schema, features, y_pred=y_pred, y_true=y_true, y_score=y_score)
+        table = self._table(
+            schema, features, y_pred=y_pred, y_true=y_true, y_score=y_score, groups=groups
+        )
         batch = self._validate(table, replace(schema, features=()))
         outcomes = profile_outcomes(grid, batch.outcomes, meters=self._meters().outcomes)
         settings = self._settings()
@@ -417,7 +439,9 @@ class ModelMonitor:
         return batch
 
     @staticmethod
-    def _table(schema: Schema, features: Table | None, *, y_pred: Any, y_true: Any, y_score: Any) -> pa.Table:
+    def _table(
+        schema: Schema, features: Table | None, *, y_pred: Any, y_true: Any, y_score: Any, groups: Any
+    ) -> pa.Table:
         columns: dict[str, pa.Array] = {}
         if features is not None:
             table = as_table(features, None)
@@ -429,6 +453,8 @@ class ModelMonitor:
             )
         columns[PREDICTION] = as_array(y_pred)
         columns[LABEL] = as_array(y_true)
+        if groups is not None and schema.group is not None:
+            columns[schema.group] = as_array(groups)
         if y_score is not None and isinstance(schema.score, str):
             values = np.asarray(y_score, dtype=np.float64)
             if values.ndim > 1:

@@ -263,7 +263,7 @@ def test_every_problem_is_reported_with_its_path():
         ({"columns": {"score": {"a": "p"}}}, "columns.score", "one column"),
         ({"task": "regression", "columns": {"score": "p"}}, "columns.score", "no score"),
         ({"task": "ranking"}, "columns.group", "ranked together"),
-        ({"task": "ranking", "columns": {"group": "g"}}, "task", "not measured yet"),
+        ({"ranking": {"k": 5}}, "ranking", "ranks nothing"),
         ({"columns": {"group": "g"}}, "columns.group", "no group"),
         ({"columns": {"id": "a", "label": "a"}}, "columns.label", "is the id already"),
         ({"features": {"label": "numeric"}}, "features.label", "another role"),

@@ -186,6 +186,7 @@ def _part(lane: Lane, evaluation: Evaluation, part: str) -> dict[str, Any]:
         for name in ("performance_window", "labeled_ratio", "label_delay", "confusion", "class_performance"):
             result[name] = whole[name]
         result |= {name: whole[name] for name in ("ranking", "residuals") if whole[name] is not None}
+        result["class_rows"] = class_rows(evaluation)
         result["estimated"] = whole["estimates"]
     if part == "drift":
         for name, column in result["columns"].items():
@@ -195,6 +196,14 @@ def _part(lane: Lane, evaluation: Evaluation, part: str) -> dict[str, Any]:
         judged = lane.volumes.get(evaluation.version) if evaluation.segment is None else None
         result["volume"] = None if judged is None else judged.report.to_dict()
     return result
+
+
+def class_rows(evaluation: Evaluation) -> dict[str, int]:
+    """Labelled rows of each class: the support of its metrics."""
+    rows: dict[str, int] = {}
+    for actual, _, count in evaluation.confusion:
+        rows[actual] = rows.get(actual, 0) + count
+    return rows
 
 
 def distributions(lane: Lane, column: str, window: str | None, version: str | None) -> dict[str, Any]:

@@ -85,3 +85,58 @@ def test_bounds_of_regression_metrics_cover_the_truth(outcome):
             hits[name] += results[name].lower <= value <= results[name].upper
     coverage = {name: count / 400 for name, count in hits.items()}
     assert min(coverage.values()) >= 0.91, coverage
+
+
+def test_bounds_of_multiclass_metrics_cover_the_truth(outcome):
+    """Over 300 windows of 400 rows, the bounds of macro metrics hold the value of 300,000 rows."""
+    names = np.array(list("abc"))
+
+    def rows(rng, n):
+        logits = np.log([0.6, 0.3, 0.1]) + 1.2 * rng.normal(size=(n, 3))
+        scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        label = (rng.random((n, 1)) > scores.cumsum(axis=1)[:, :-1]).sum(axis=1)
+        columns = {name: scores[:, place] for place, name in enumerate("abc")}
+        return {"p": names[scores.argmax(axis=1)], "y": names[label], **columns}
+
+    settings = {"task": Task.MULTICLASS, "score": tuple((name, name) for name in "abc")}
+    truth = performance(outcome(rows(np.random.default_rng(0), 300_000), **settings))
+    hits = dict.fromkeys(truth, 0)
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        for name, result in performance(outcome(rows(rng, 400), **settings)).items():
+            hits[name] += result.lower <= truth[name].value <= result.upper
+    coverage = {name: count / 300 for name, count in hits.items()}
+    assert min(coverage.values()) >= 0.91, coverage
+
+
+def test_bounds_of_error_quantiles_cover_the_truth(outcome):
+    """Order statistics hold the quantiles of the error, up to the edges of the grid that they are read at."""
+    rng = np.random.default_rng(3)
+    names = ("absolute_error_p90", "absolute_error_p95", "absolute_error_p99")
+    truth = dict(zip(names, (1.6449, 1.9600, 2.5758), strict=True))
+    hits = dict.fromkeys(names, 0)
+    for _ in range(300):
+        label = rng.normal(10, 2, 500)
+        made = outcome({"p": label + rng.normal(size=500), "y": label}, task=Task.REGRESSION)
+        for name, result in performance(made, metrics=names).items():
+            hits[name] += result.lower <= truth[name] <= result.upper
+    assert min(hits.values()) / 300 >= 0.93, hits
+
+
+def test_bounds_of_rankings_cover_the_truth(outcome):
+    """Over 300 windows of 150 groups, the bounds hold the means of 30,000 groups."""
+
+    def rows(rng, groups):
+        grade = np.minimum(rng.geometric(0.6, (groups, 8)) - 1, 3).astype(float)
+        grade[:, 0] = 1.0
+        score = grade + 2.0 * rng.normal(size=grade.shape)
+        return {"p": score.ravel(), "y": grade.ravel(), "g": np.repeat(np.arange(groups), 8)}
+
+    truth = performance(outcome(rows(np.random.default_rng(0), 30_000), task=Task.RANKING, group="g"))
+    hits = dict.fromkeys(truth, 0)
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        for name, result in performance(outcome(rows(rng, 150), task=Task.RANKING, group="g")).items():
+            hits[name] += result.lower <= truth[name].value <= result.upper
+    coverage = {name: count / 300 for name, count in hits.items()}
+    assert min(coverage.values()) >= 0.92, coverage

@@ -57,7 +57,11 @@ def mean_absolute_error(outcome: RegressionView, z: float) -> Estimate | Undefin
 
 
 def root_mean_squared_error(outcome: RegressionView, z: float) -> Estimate | Undefined:
-    """Root of the mean squared error in the label's unit, >= 0; bounds are symmetric in its logarithm."""
+    """Root of the mean squared error in the label's unit, >= 0.
+
+    Squares have heavy tails: bounds are the wider ones of those symmetric in the mean square and in its
+    logarithm.
+    """
     squared = _mean(outcome, SQUARED, outcome.n, z)
     if isinstance(squared, Undefined):
         return squared
@@ -65,11 +69,12 @@ def root_mean_squared_error(outcome: RegressionView, z: float) -> Estimate | Und
     if value <= 0:
         return Estimate(0.0, 0.0, 0.0, squared.n)
     factor = _factor((squared.upper - squared.value) / squared.value / 2)
-    return Estimate(value, value / factor, value * factor, squared.n)
+    lower = min(value / factor, math.sqrt(max(squared.lower, 0.0)))
+    return Estimate(value, lower, value * factor, squared.n)
 
 
 def _factor(half: float) -> float:
-    """exp of half a width on the logarithm's scale, kept finite."""
+    """The exponential of half a width on the logarithm's scale, kept finite."""
     return math.exp(min(half, 300.0))
 
 
@@ -91,7 +96,8 @@ def symmetric_percentage_error(outcome: RegressionView, z: float) -> Estimate | 
 def coefficient_of_determination(outcome: RegressionView, z: float) -> Estimate | Undefined:
     """1 - residual / total sum of squares, at most 1.
 
-    Bounds by the delta method on the moments, symmetric in the logarithm of 1 - R2.
+    Bounds by the delta method on the moments, the wider ones of those symmetric in R2 and in the
+    logarithm of 1 - R2.
     """
     n = outcome.n
     if n < 2:
@@ -116,8 +122,9 @@ def coefficient_of_determination(outcome: RegressionView, z: float) -> Estimate 
     if ratio <= 0:
         return Estimate(1.0, 1.0, 1.0, n)
     quantile = float(special.stdtrit(n - 1, special.ndtr(z)))
-    factor = _factor(quantile * moment_error(means, products, gradient, n) / ratio)
-    return Estimate(value, *enclose(value, (1 - ratio * factor, 1 - ratio / factor), most=1.0), n)
+    half = quantile * moment_error(means, products, gradient, n)
+    bounds = 1 - ratio * _factor(half / ratio), value + half
+    return Estimate(value, *enclose(value, bounds, most=1.0), n)
 
 
 def absolute_error_quantile(outcome: RegressionView, z: float, *, q: float) -> Estimate | Undefined:
