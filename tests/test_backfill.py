@@ -127,10 +127,51 @@ def test_prometheus_serves_the_history(
         at = START + (DAYS - 1) * DAY
         carriers = prometheus.values(f'ml_segment_performance{{metric="recall",window="1d"}} @ {at}', "value")
         assert set(carriers) == {"AA", 'U"A\\', "DL"}
-        assert prometheus.query(f'ml_segment_undefined @ {at}')
+        assert prometheus.query(f"ml_segment_undefined @ {at}")
         moved = f'sum by (column) (ml_drift_detected{{window="1d",role="feature"}} @ {START + DAYS * DAY})'
         assert prometheus.values(moved, "column") == {"distance": 1.0, "carrier": 0.0}
     assert compared > 300
+    run(
+        PROGRAM, "backfill", "flights", "--url", exporter.url, "--window", "1d", "--segment", "carrier=AA",
+        "--step", "4m", "-o", tmp_path / "line.om",
+    )  # fmt: skip
+    run(
+        promtool,
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        tmp_path / "line.om",
+        tmp_path / "line" / "data",
+    )
+    with running_prometheus(program, tmp_path / "line", {}, free_port()) as prometheus:
+        between = START + 2 * DAY + 12345
+        assert prometheus.value(f"ml_segment_window_rows @ {between}") == prometheus.value(
+            f"ml_segment_window_rows @ {START + 2 * DAY}"
+        )
+
+
+def test_a_refusal_is_one_line_and_leaves_no_file(
+    running_exporter: Callable[..., RunningExporter], tmp_path: Path
+) -> None:
+    """An unknown version, model or label ends the command with what is wrong, and without a file."""
+    exporter = running_exporter(CONFIGURATION)
+    file = tmp_path / "history.om"
+    for arguments, code, said in (
+        (["flights", "--version", "v9"], 1, "no version 'v9'"),
+        (["ships"], 1, "no model 'ships'"),
+        (["flights", "--from", "soon"], 1, "RFC 3339"),
+        (["flights", "--label", "window=1d"], 2, "window is there already"),
+    ):
+        command = [PROGRAM, "backfill", *arguments, "--url", exporter.url, "-o", file]
+        done = subprocess.run([str(part) for part in command], capture_output=True, check=False, text=True)
+        assert (done.returncode, said in done.stderr, done.stdout) == (code, True, ""), done.stderr
+        assert list(tmp_path.glob("*.om*")) == []
+    done = subprocess.run(
+        [str(PROGRAM), "backfill", "flights", "--url", exporter.url, "-o", "-"],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b"# EOF\n"
 
 
 def families_of(point: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -46,12 +46,16 @@ def write_marks(connection: sqlite3.Connection, model: int, marks: Mapping[tuple
     """Mark buckets, inside the transaction that the caller opened."""
     if not marks:
         return
+    query = "SELECT coalesce(max(stamp), 0) FROM history_marks WHERE model = ?"
+    stamp = int(connection.execute(query, (model,)).fetchone()[0])
     connection.executemany(
-        "INSERT INTO history_marks (model, version, bucket, kind, stamp) VALUES (?1, ?2, ?3, ?4,"
-        " (SELECT coalesce(max(stamp), 0) + 1 FROM history_marks))"
+        "INSERT INTO history_marks (model, version, bucket, kind, stamp) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (model, version, bucket) DO UPDATE SET"
         " kind = kind | excluded.kind, stamp = excluded.stamp",
-        ((model, version, bucket, int(change)) for (version, bucket), change in marks.items()),
+        (
+            (model, version, bucket, int(change), stamp + number)
+            for number, ((version, bucket), change) in enumerate(marks.items(), start=1)
+        ),
     )
 
 
