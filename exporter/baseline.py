@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from exporter.batch import Batch, Codes, infer_columns
 from exporter.errors import UnreadableError, UnusableBatchError
+from exporter.estimation import read_estimator
 from exporter.profiles import (
     NO_METERS,
     Grid,
@@ -120,17 +121,33 @@ class Artifact:
     grid: Grid
     profile: Profile
     buckets: tuple[tuple[int, bytes], ...]
+    estimator: bytes = b""
+    """Of a regressor's losses; empty where the baseline has none."""
 
 
 def write_artifact(
-    header: Mapping[str, Any], grid: bytes, profile: bytes, buckets: Sequence[tuple[int, bytes]] = ()
+    header: Mapping[str, Any],
+    grid: bytes,
+    profile: bytes,
+    buckets: Sequence[tuple[int, bytes]] = (),
+    estimator: bytes = b"",
 ) -> bytes:
-    """A baseline as one file: magic, SHA-256 of the rest, header length, header, grid, profile, buckets."""
+    """A baseline as one file: magic, SHA-256 of the rest, header length, header, then its pieces.
+
+    The pieces are the grid, the profile, the estimator and the buckets, as long as the header says.
+    """
     sizes = [[start, len(data)] for start, data in buckets]
     head = orjson.dumps(
-        {**header, "grid_bytes": len(grid), "profile_bytes": len(profile), "bucket_bytes": sizes}
+        {
+            **header,
+            "grid_bytes": len(grid),
+            "profile_bytes": len(profile),
+            "estimator_bytes": len(estimator),
+            "bucket_bytes": sizes,
+        }
     )
-    rest = len(head).to_bytes(4, "big") + head + grid + profile + b"".join(data for _, data in buckets)
+    rest = len(head).to_bytes(4, "big") + head + grid + profile + estimator
+    rest += b"".join(data for _, data in buckets)
     return _MAGIC + hashlib.sha256(rest).digest() + rest
 
 
@@ -151,7 +168,7 @@ def read_artifact(data: bytes) -> Artifact:
     size = int.from_bytes(rest[:4], "big")
     try:
         header = orjson.loads(rest[4 : 4 + size])
-        sizes = [int(header["grid_bytes"]), int(header["profile_bytes"])]
+        sizes = [int(header[f"{piece}_bytes"]) for piece in ("grid", "profile", "estimator")]
         starts = [int(bucket) for bucket, _ in header["bucket_bytes"]]
         sizes += [int(length) for _, length in header["bucket_bytes"]]
     except (ValueError, TypeError, KeyError) as error:
@@ -165,7 +182,9 @@ def read_artifact(data: bytes) -> Artifact:
     grid = Grid.from_bytes(pieces[0])
     profile = decode(pieces[1], grid)
     profile.verify()
-    buckets = tuple(zip(starts, pieces[2:], strict=True))
+    if pieces[2]:
+        read_estimator(pieces[2])
+    buckets = tuple(zip(starts, pieces[3:], strict=True))
     for _, encoded in buckets:
         decode(encoded, grid).verify()
-    return Artifact(header, grid, profile, buckets)
+    return Artifact(header, grid, profile, buckets, pieces[2])

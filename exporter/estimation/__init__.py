@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from exporter.estimation.estimator import Estimator, fit_estimator
+from exporter.estimation.fitting import fit_losses
+from exporter.estimation.losses import LossEstimator
 from exporter.estimation.report import Estimated, estimated_performance
+from exporter.estimation.storage import read_estimator, write_estimator
 
-__all__ = ["Estimated", "Estimator", "estimated_performance", "fit_estimator"]
+__all__ = [
+    "Estimated",
+    "Estimator",
+    "LossEstimator",
+    "estimated_performance",
+    "fit_estimator",
+    "fit_losses",
+    "read_estimator",
+    "write_estimator",
+]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from exporter.estimation.binary import fit_binary
-from exporter.profiles import BinaryOutcome, Meters, Profile
+from exporter.estimation.multiclass import fit_multiclass
+from exporter.profiles import BinaryOutcome, Meters, MulticlassOutcome, Profile, RegressionOutcome
 from exporter.results import Estimate, Undefined
 
 
@@ -37,10 +38,16 @@ def fit_estimator(profile: Profile, *, minimum_labels: int) -> Estimator | Undef
     Returns
     -------
     Estimator or Undefined
-        `insufficient_labels`, `single_class`, or `not_comparable` for scores that are not probabilities and
-        for tasks that are not estimated from a profile.
+        `insufficient_labels`, also of regressors, whose estimators come from rows; `single_class`; or
+        `not_comparable` for scores that are not probabilities and for other tasks.
     """
     outcome = profile.outcome()
     if isinstance(outcome, BinaryOutcome):
         return fit_binary(profile, outcome, minimum_labels)
-    return Undefined("not_comparable", "the task is not estimated from a profile")
+    if isinstance(outcome, MulticlassOutcome):
+        return fit_multiclass(profile, outcome, minimum_labels)
+    if isinstance(outcome, RegressionOutcome):
+        return Undefined(
+            "insufficient_labels", "losses are learned from rows with labels, not from a profile"
+        )
+    return Undefined("not_comparable", "the task is not estimated")

@@ -30,6 +30,7 @@ from exporter.service.answers import Answer, Request, once
 from exporter.service.backfilling import for_history, halves, marks_of
 from exporter.service.baseline_history import activation_key, difference, previous
 from exporter.service.batches import RAW_EVENT_TIME, raw_arrival, raw_past
+from exporter.service.estimates import inherited, losses_of, note_estimator
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
 from exporter.service.pairs import chunks_of, labelled_pairs, pair_deltas
@@ -80,6 +81,7 @@ class BaselineService:
             lane.grids[baseline.grid_id].to_bytes(),
             baseline.profile,
             baseline.buckets,
+            baseline.estimator,
         )
 
     # -- creating ----------------------------------------------------------------------------------
@@ -115,7 +117,15 @@ class BaselineService:
                     resolution=self._resolution(lane),
                     meters=meters_of(lane, version or "", grid),
                 )
-                stored = self._stored(lane, built, version, rows=batch.rows, source="rows", active=activate)
+                stored = self._stored(
+                    lane,
+                    built,
+                    version,
+                    rows=batch.rows,
+                    source="rows",
+                    active=activate,
+                    estimator=losses_of(lane, grid, batch, batch.outcomes.label),
+                )
                 return self._keep(lane, stored, grid, request, warnings=warnings)
 
     def from_period(
@@ -149,6 +159,7 @@ class BaselineService:
                     source="window",
                     active=activate,
                     period=period,
+                    estimator=inherited(lane, version),
                 )
                 return self._keep(lane, stored, lane.grid, request)
 
@@ -172,7 +183,13 @@ class BaselineService:
                 built = BuiltBaseline(grid, profile, artifact.buckets)
                 wanted = version if version is not None else artifact.header.get("version")
                 stored = self._stored(
-                    lane, built, wanted, rows=profile.rows, source="artifact", active=activate
+                    lane,
+                    built,
+                    wanted,
+                    rows=profile.rows,
+                    source="artifact",
+                    active=activate,
+                    estimator=artifact.estimator,
                 )
                 return self._keep(lane, stored, grid, request)
 
@@ -188,6 +205,7 @@ class BaselineService:
             source=source,
             active=True,
             period=(period.start, period.end),
+            estimator=inherited(lane, version),
         )
         return self._keep(lane, stored, built.grid, Request("baselines", None, ""))
 
@@ -207,7 +225,14 @@ class BaselineService:
             meters = meters_of(lane, "", grid)
             built = build(grid, batch, labels, resolution=self._resolution(lane), meters=meters)
             stored = self._stored(
-                lane, built, None, rows=batch.rows, source="first_rows", active=True, provisional=True
+                lane,
+                built,
+                None,
+                rows=batch.rows,
+                source="first_rows",
+                active=True,
+                provisional=True,
+                estimator=losses_of(lane, grid, batch, labels),
             )
             self._keep(lane, stored, grid, Request("baselines", None, ""))
 
@@ -222,6 +247,7 @@ class BaselineService:
                 self._store.delete_profiles(lane.name, grid.id)
             commit.grid = (grid.id, grid.to_bytes())
             commit.drop_rows = True
+            note_estimator(lane, stored, grid)
             commit.deltas, misfits = self._all_raw_deltas(lane, grid)
             commit.marks = marks_of(lane, commit.deltas)
             warnings = [*warnings, *misfits]
@@ -257,6 +283,7 @@ class BaselineService:
         active: bool,
         provisional: bool = False,
         period: tuple[float, float] | None = None,
+        estimator: bytes = b"",
     ) -> StoredBaseline:
         return StoredBaseline(
             id=uuid.uuid4().hex[:12],
@@ -271,6 +298,7 @@ class BaselineService:
             period=period,
             profile=encode(built.profile),
             buckets=built.buckets,
+            estimator=estimator,
         )
 
     @staticmethod

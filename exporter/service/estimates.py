@@ -2,18 +2,110 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from exporter.estimation import Estimated, Estimator, estimated_performance, fit_estimator
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.batch import Batch
+from exporter.estimation import (
+    Estimated,
+    Estimator,
+    estimated_performance,
+    fit_estimator,
+    fit_losses,
+    read_estimator,
+    write_estimator,
+)
 from exporter.estimation.report import ERROR, LEAST_COVERAGE, MEASURE
-from exporter.evaluation import Failed, Settings
-from exporter.profiles import Profile
+from exporter.evaluation import Failed, Settings, log_failure
+from exporter.profiles import Grid, Profile, RowMeter, decode
 from exporter.results import Evaluation, Undefined
+from exporter.schema import Task
 from exporter.service.lane import Lane, VersionState
 from exporter.store import StoredBaseline
 from exporter.windows import Pieces, Span
 
+log = logging.getLogger(__name__)
+
 BROKEN = Undefined("error", "the estimator could not be made; see the log")
+
+MORE_LABELS = 2
+"""A late estimator whose sums are made at ingestion is replaced when there are so many times its labels: with
+each one the sums begin anew."""
+
+
+def losses_of(lane: Lane, grid: Grid, batch: Batch, labels: Any) -> bytes:
+    """What a baseline's labelled rows teach of a regressor's errors; empty for other tasks and few labels."""
+    if lane.schema.task is not Task.REGRESSION or labels is None or lane.config.estimation == "off":
+        return b""
+    try:
+        made = fit_losses(
+            batch,
+            np.asarray(labels, np.float64),
+            grid.target_scale,
+            minimum_labels=lane.config.drift.minimum_rows,
+        )
+    except Exception:  # a baseline without estimates is better than none
+        log.exception("the errors of model %s cannot be learned", lane.name)
+        return b""
+    return b"" if isinstance(made, Undefined) else write_estimator(made)
+
+
+def inherited(lane: Lane, version: str | None) -> bytes:
+    """What earlier rows taught, for a baseline that is made of profiles."""
+    with lane.lock:
+        before = lane.active_baseline(version or "")
+    return b"" if before is None else before.estimator
+
+
+def note_estimator(lane: Lane, baseline: StoredBaseline, grid: Grid) -> None:
+    """Make the estimator of a baseline that is about to be kept, for rows that wait for its grid."""
+    profile = decode(baseline.profile, grid, stored=True)
+    lane.estimators[baseline.id] = _made(lane, baseline, profile, log_failure)
+    lane.next_baseline = baseline
+
+
+def estimate_meters(lane: Lane, version: str, grid: Grid | None) -> tuple[RowMeter, ...]:
+    """What a version's estimator measures of rows; nothing for tasks that are estimated from cells.
+
+    The caller holds the lane's lock or its gate.
+    """
+    if lane.config.estimation == "off" or lane.schema.task not in (Task.MULTICLASS, Task.REGRESSION):
+        return ()
+    new = lane.next_baseline
+    waiting = grid is not lane.grid and new is not None and new.active and new.version in (None, version)
+    baseline = new if waiting else lane.active_baseline(version)
+    if baseline is None or grid is None or baseline.grid_id != grid.id:
+        return ()
+    known = lane.estimators.get(baseline.id)
+    if known is None and grid.id in lane.grids:
+        profile = lane.baseline_profile(baseline)
+        known = lane.estimators[baseline.id] = _made(lane, baseline, profile, log_failure)
+    late = lane.late_estimators.get((baseline.id, version))
+    if isinstance(known, Undefined) and late is not None:
+        known = late[1]
+    if known is None or isinstance(known, Undefined):
+        return ()
+    return tuple(_Careful(lane.name, meter) for meter in known.meters.of_whole.rows)
+
+
+class _Careful:
+    """A meter whose failure leaves its totals out and rejects no rows."""
+
+    def __init__(self, model: str, meter: RowMeter) -> None:
+        self._model = model
+        self._meter = meter
+
+    def __call__(self, batch: Batch) -> Mapping[tuple[str, ...], NDArray[np.float64]]:
+        try:
+            return self._meter(batch)
+        except Exception:
+            log.exception("rows of model %s cannot be measured for estimates", self._model)
+            return {}
 
 
 def estimator_of(
@@ -26,10 +118,20 @@ def estimator_of(
     """
     known = lane.estimators.get(baseline.id)
     if known is None:
-        known = lane.estimators[baseline.id] = _fitted(lane, profile, failed)
+        known = lane.estimators[baseline.id] = _made(lane, baseline, profile, failed)
     if not isinstance(known, Undefined) or known.reason != "insufficient_labels" or not baseline.provisional:
         return known
     return _late(lane, state, baseline, failed) or known
+
+
+def _made(lane: Lane, baseline: StoredBaseline, profile: Profile, failed: Failed) -> Estimator | Undefined:
+    if not baseline.estimator:
+        return _fitted(lane, profile, failed)
+    try:
+        return read_estimator(baseline.estimator)
+    except Exception as error:  # noqa: BLE001  # as in _fitted
+        failed(MEASURE, None, error)
+        return BROKEN
 
 
 def _fitted(lane: Lane, profile: Profile, failed: Failed) -> Estimator | Undefined:
@@ -52,7 +154,10 @@ def _late(
     labeled = sum(labeled for start, _, labeled in state.whole.coverage() if start in span)
     key = (baseline.id, state.name)
     known = lane.late_estimators.get(key)
-    if labeled >= lane.config.drift.minimum_rows and (known is None or known[0] != labeled):
+    again = known is None or known[0] != labeled
+    if known is not None and not isinstance(known[1], Undefined) and known[1].meters.of_whole.rows:
+        again = labeled >= MORE_LABELS * known[0]
+    if labeled >= lane.config.drift.minimum_rows and again:
         known = lane.late_estimators[key] = labeled, _fitted(lane, state.whole.merged(span), failed)
     return None if known is None else known[1]
 

@@ -105,6 +105,8 @@ class Lane:
     """What the search for weak segments measures, by grid."""
     estimators: dict[str, Estimator | Undefined] = field(default_factory=dict)
     """What estimates performance without labels, by the baseline that it was made from."""
+    next_baseline: StoredBaseline | None = None
+    """The one that is about to be kept with a new grid, while rows that waited for it are profiled."""
     late_estimators: dict[tuple[str, str], tuple[int, Estimator | Undefined]] = field(default_factory=dict)
     """The same of provisional baselines by (its id, version), with the labels that came after it."""
     drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
@@ -241,6 +243,7 @@ class Lane:
     def adopt_grid(self, grid: Grid) -> None:
         """Count on this grid from now on; windows on another grid cannot be compared and start anew."""
         self.grid = self.grids[grid.id] = grid
+        self.next_baseline = None
         self.segments.prefer(grid)
         self.schema = self.schema_on(grid)
         self.contests.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter.profiles import Grid, Meters
+from exporter.service.estimates import estimate_meters
 from exporter.service.slices import slice_meter
 from exporter.statistics.concept import error_sums
 
@@ -19,6 +20,7 @@ def meters_of(lane: Lane, version: str, grid: Grid | None = None) -> Meters:
     """
     slices = slice_meter(lane, grid or lane.grid)
     return Meters(
+        whole_rows=estimate_meters(lane, version, grid or lane.grid),
         outcomes=(lane.custom.meter(version),),
         whole_outcomes=(error_sums,) if slices is None else (error_sums, slices),
         prepare=(lane.custom.prepare(version),),

@@ -73,7 +73,8 @@ CREATE TABLE raw_rows (
 CREATE TABLE baselines (
     model INTEGER NOT NULL, id TEXT NOT NULL, version TEXT, grid TEXT NOT NULL, created REAL NOT NULL,
     rows INTEGER NOT NULL, source TEXT NOT NULL, provisional INTEGER NOT NULL, active INTEGER NOT NULL,
-    period_from REAL, period_to REAL, profile BLOB NOT NULL, PRIMARY KEY (model, id)
+    period_from REAL, period_to REAL, profile BLOB NOT NULL, estimator BLOB NOT NULL,
+    PRIMARY KEY (model, id)
 );
 
 CREATE TABLE baseline_buckets (

@@ -146,7 +146,7 @@ def _baselines(connection: sqlite3.Connection, name: str, model: int) -> list[St
         buckets.setdefault(baseline, []).append((bucket, data))
     rows = connection.execute(
         "SELECT id, version, grid, created, rows, source, provisional, active, period_from, period_to,"
-        " profile FROM baselines WHERE model = ? ORDER BY rowid",
+        " profile, estimator FROM baselines WHERE model = ? ORDER BY rowid",
         (model,),
     )
     return [
@@ -163,6 +163,20 @@ def _baselines(connection: sqlite3.Connection, name: str, model: int) -> list[St
             period=None if start is None else (start, end),
             profile=profile,
             buckets=tuple(buckets.get(baseline, ())),
+            estimator=estimator,
         )
-        for baseline, version, grid, created, count, source, provisional, active, start, end, profile in rows
+        for (
+            baseline,
+            version,
+            grid,
+            created,
+            count,
+            source,
+            provisional,
+            active,
+            start,
+            end,
+            profile,
+            estimator,
+        ) in rows
     ]

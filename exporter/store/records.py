@@ -128,6 +128,8 @@ class StoredBaseline:
         Encoded profile.
     buckets : tuple of (int, bytes)
         Encoded profiles by bucket start, for statistics that need the spread between buckets.
+    estimator : bytes
+        What its rows taught of the errors of a regressor; empty where they taught nothing.
     """
 
     id: str
@@ -142,6 +144,7 @@ class StoredBaseline:
     period: tuple[float, float] | None
     profile: bytes
     buckets: tuple[tuple[int, bytes], ...] = ()
+    estimator: bytes = b""
 
 
 @dataclass(slots=True)

@@ -243,7 +243,7 @@ def insert_baseline(connection: sqlite3.Connection, model: int, baseline: Stored
         deactivate(connection, model, baseline.version)
     start, end = baseline.period if baseline.period is not None else (None, None)
     connection.execute(
-        "INSERT INTO baselines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO baselines VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             model,
             baseline.id,
@@ -257,6 +257,7 @@ def insert_baseline(connection: sqlite3.Connection, model: int, baseline: Stored
             start,
             end,
             baseline.profile,
+            baseline.estimator,
         ),
     )
     connection.executemany(

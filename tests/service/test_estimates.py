@@ -137,6 +137,150 @@ def test_margins_small_baselines_and_small_windows_have_reasons(bench: Make) -> 
     assert missing(few, "performance_estimate") == {(None, "insufficient_rows")}
 
 
+MULTICLASS = {
+    "task": "multiclass",
+    "columns": {
+        "id": "id",
+        "timestamp": "at",
+        "prediction": "answer",
+        "score": {"a": "p_a", "b": "p_b", "c": "p_c"},
+        "label": "truth",
+    },
+    "features": {"x": "numeric"},
+    "segments": [],
+}
+
+
+def classified(count: int, first: int, *, seed: int, start: float = NOW - HOUR) -> pa.Table:
+    """Rows of three classes whose scores are too bold; the label is a column `truth`."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 1.2, (count, 3))
+    chance, bold = (np.exp(logits * power) for power in (1.0, 1.8))
+    chance, bold = chance / chance.sum(axis=1, keepdims=True), bold / bold.sum(axis=1, keepdims=True)
+    names = np.array(["a", "b", "c"])
+    truth = (generator.uniform(size=(count, 1)) > np.cumsum(chance, axis=1)[:, :2]).sum(axis=1)
+    columns = {f"p_{name}": bold[:, place] for place, name in enumerate(names)}
+    return pa.table(
+        {
+            "id": [f"r{first + position}" for position in range(count)],
+            "at": start + np.sort(generator.uniform(0, HOUR - 1, count)),
+            "answer": names[bold.argmax(axis=1)],
+            "truth": names[truth],
+            "x": generator.normal(size=count),
+            **columns,
+        }
+    )
+
+
+def test_several_classes_are_estimated_from_sums_made_on_arrival(bench: Make) -> None:
+    """Estimates hold after a restart; rows of before the baseline count for nothing; labels come within."""
+    b = bench(**MULTICLASS)
+    b.service.create_baseline("m", table=classified(5000, 0, seed=1))
+    rows = classified(4000, 10_000, seed=2)
+    b.push(without_labels(rows))
+    before = estimated(b)
+    assert missing(b, "performance_estimate") == {("ece", "not_comparable")}
+    assert before["accuracy"]["rows"] == 4000
+    b.restart()
+    assert estimated(b) == before
+    b.label(rows.select(["id", "truth"]))
+    result = b.evaluated(window="6h")
+    for name in set(before) - {"ece"}:
+        bounds = before[name]
+        assert bounds["lower"] <= result["metrics"][name]["value"] <= bounds["upper"], name
+        assert abs(result["estimated"][name]["error"]) < 0.06
+    b.service.create_baseline("m", table=classified(5000, 20_000, seed=3))
+    assert estimated(b) == {}
+    assert missing(b, "performance_estimate") == {(None, "not_comparable")}
+    b.push(without_labels(classified(5000, 30_000, seed=4)))
+    assert estimated(b)["accuracy"]["rows"] == 5000
+
+
+def test_rows_that_waited_for_a_grid_are_estimated_too(bench: Make) -> None:
+    """A pushed baseline applies to the rows that came before there was a grid."""
+    b = bench(**MULTICLASS, baseline={"source": "pushed"})
+    b.push(without_labels(classified(1000, 10_000, seed=2)))
+    b.service.create_baseline("m", table=classified(5000, 0, seed=1))
+    assert estimated(b)["accuracy"]["rows"] == 1000
+
+
+def test_late_labels_calibrate_the_rows_that_follow(bench: Make) -> None:
+    """A provisional baseline of several classes is learned from late labels and applied from then on."""
+    b = bench(**MULTICLASS)
+    first = classified(600, 0, seed=1)
+    b.push(without_labels(first))
+    assert estimated(b) == {}
+    b.label(first.select(["id", "truth"]))
+    assert estimated(b) == {}
+    assert missing(b, "performance_estimate") == {(None, "not_comparable")}
+    b.clock.advance(HOUR)
+    b.push(without_labels(classified(2000, 10_000, seed=2, start=NOW)))
+    assert estimated(b)["accuracy"]["rows"] == 2000
+
+
+REGRESSION = {
+    "task": "regression",
+    "columns": {"id": "id", "timestamp": "at", "prediction": "answer", "label": "truth"},
+    "features": {"x": "numeric", "kind": "categorical"},
+    "segments": [],
+}
+
+
+def measured(count: int, first: int, *, seed: int, shift: float = 0.0) -> pa.Table:
+    """Rows whose errors grow with `x` and differ by `kind`; the label is a column `truth`."""
+    generator = np.random.default_rng(seed)
+    x, kind = generator.normal(shift, 1, count), generator.choice(["calm", "wild"], count)
+    answer = 50 + 5 * x
+    noise = np.exp(0.5 * x) * np.where(kind == "wild", 3.0, 1.0)
+    return pa.table(
+        {
+            "id": [f"r{first + position}" for position in range(count)],
+            "at": NOW - HOUR + np.sort(generator.uniform(0, HOUR - 1, count)),
+            "answer": answer,
+            "truth": answer + noise * generator.normal(size=count),
+            "x": x,
+            "kind": kind,
+        }
+    )
+
+
+def test_errors_of_a_regressor_are_estimated_from_features(bench: Make) -> None:
+    """Rows that are harder raise the estimated error; it survives a restart, an artifact and a refresh."""
+    b = bench(**REGRESSION)
+    b.service.create_baseline("m", table=measured(6000, 0, seed=1))
+    rows = measured(3000, 10_000, seed=2, shift=0.7)
+    b.push(without_labels(rows))
+    before = estimated(b)
+    undefined = {(name, "not_comparable") for name in set(before) - {"mae", "rmse", "mape", "smape"}}
+    assert ("bias", "not_comparable") in undefined
+    assert missing(b, "performance_estimate") == undefined
+    b.restart()
+    assert estimated(b) == before
+    b.label(rows.select(["id", "truth"]))
+    result = b.evaluated(window="6h")
+    for name in ("mae", "rmse", "mape", "smape"):
+        realised, estimate = result["metrics"][name], result["estimated"][name]
+        assert realised["value"] > 1.2 * realised["baseline"]
+        assert estimate["lower"] <= realised["value"] <= estimate["upper"], name
+        assert estimate["error"] == pytest.approx(estimate["value"] - realised["value"])
+    active = b.service.list_baselines("m")["baselines"][0]["id"]
+    artifact = b.service.baseline_artifact("m", active)
+    b.service.create_baseline("m", artifact=artifact)
+    assert estimated(b) == result["estimated"]
+    b.service.create_baseline("m", period=(NOW - HOUR, NOW))
+    assert estimated(b) == result["estimated"]
+
+
+def test_a_regressor_without_labelled_rows_is_not_estimated(bench: Make) -> None:
+    """Labels that come after the first rows teach nothing: the features are not kept."""
+    b = bench(**REGRESSION)
+    rows = measured(1000, 0, seed=1)
+    b.push(without_labels(rows))
+    b.label(rows.select(["id", "truth"]))
+    assert estimated(b) == {}
+    assert missing(b, "performance_estimate") == {(None, "insufficient_labels")}
+
+
 def test_estimation_can_be_turned_off(bench: Make) -> None:
     """`estimation: off` estimates nothing and says nothing of it."""
     b = bench(estimation="off")
