@@ -15,6 +15,7 @@ ORDER = (
     "ingestion",
     "scrape",
     "memory",
+    "segments",
     "exposition",
     "predictions",
     "journal",

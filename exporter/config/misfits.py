@@ -93,6 +93,8 @@ def _feature_misfits(model: ModelConfig) -> Iterator[Problem]:
 
 def _search_misfits(model: ModelConfig) -> Iterator[Problem]:
     search = model.segment_search
+    if search is not None and model.task is Task.RANKING:
+        yield ("segment_search",), "ranking has no loss by row to search for"
     for index, name in enumerate(search.columns if search is not None else ()):
         at = ("segment_search", "columns", index)
         feature = (model.features or {}).get(name)

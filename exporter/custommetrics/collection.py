@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -27,6 +28,8 @@ from exporter.schema import Schema
 log = logging.getLogger(__name__)
 
 DEFAULT_UNIT = "none"
+SLOW_SECONDS = 0.5
+"""A call that takes longer is noted: it holds up every push with labels."""
 _MARK = "\x1fcustom:"
 """What the names of prepared terms among the kept columns begin with."""
 
@@ -55,6 +58,7 @@ class CustomMetrics:
     def __init__(self, metrics: Sequence[Metric] = ()) -> None:
         self._metrics = tuple(metrics)
         self._failures: dict[str, dict[str, CustomMetricError]] = {}
+        self._slow: dict[str, tuple[float, int]] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -128,6 +132,15 @@ class CustomMetrics:
         with self._lock:
             return dict(self._failures.get(version, {}))
 
+    def notes(self) -> list[str]:
+        """Which metrics are slow, one sentence each."""
+        with self._lock:
+            slow = dict(self._slow)
+        return [
+            f"The metric {name} took {seconds:.1f} s for {rows} rows, while pushes with labels waited."
+            for name, (seconds, rows) in sorted(slow.items())
+        ]
+
     def prepare(self, version: str) -> Callable[[Outcomes], Outcomes]:
         """Runs every metric once over all the rows of a push, before these are split by time and segment."""
         return lambda outcomes: self._prepared(version, outcomes)
@@ -177,13 +190,28 @@ class CustomMetrics:
     def _attempt(
         self, version: str, metric: Metric, outcomes: Outcomes
     ) -> Terms | NDArray[np.float64] | None:
+        begun = time.monotonic()
         try:
             given = metric.terms(outcomes)
         except CustomMetricError as error:
             self._note(version, metric, error)
             return None
+        finally:
+            self._time(metric, time.monotonic() - begun, len(outcomes.prediction))
         self._note(version, metric, None)
         return given
+
+    def _time(self, metric: Metric, seconds: float, rows: int) -> None:
+        """Remember a metric's latest slow call, until one of as many rows is not slow."""
+        name = metric.measure.name
+        with self._lock:
+            before = self._slow.get(name)
+            if seconds > SLOW_SECONDS:
+                self._slow[name] = seconds, rows
+            elif before is not None and rows >= before[1]:
+                del self._slow[name]
+        if seconds > SLOW_SECONDS and before is None:
+            log.warning("custom metric %s took %.1f s for %d rows", name, seconds, rows)
 
     def _note(self, version: str, metric: Metric, error: CustomMetricError | None) -> None:
         name = metric.measure.name

@@ -25,8 +25,8 @@ def stale_reason(lane: Lane, now: float) -> str | None:
 
 
 def notes(lane: Lane) -> list[str]:
-    """What is uncertain about the active baselines, one sentence each."""
-    found: list[str] = []
+    """What is uncertain about the active baselines, and which metrics are slow, one sentence each."""
+    found = lane.custom.notes()
     for baseline, versions in _in_use(lane):
         if baseline.provisional:
             found.append(

@@ -12,7 +12,14 @@ import pytest
 from exporter import custom_metric
 from exporter.batch import Outcomes
 from exporter.config import CustomMetric
-from exporter.custommetrics import CustomMetricError, CustomMetrics, MetricError, importable, resolve
+from exporter.custommetrics import (
+    CustomMetricError,
+    CustomMetrics,
+    MetricError,
+    collection,
+    importable,
+    resolve,
+)
 from exporter.custommetrics.functions import fingerprint
 from exporter.errors import ConfigurationError
 from exporter.schema import Task
@@ -259,3 +266,20 @@ def test_names_of_functions_are_their_own():
     for functions in ([lambda rows: rows], [accuracy], [resolve("math:sqrt"), resolve("math:sqrt")]):
         with pytest.raises(ConfigurationError):
             CustomMetrics.of_functions(functions)
+
+
+def test_a_slow_metric_is_noted_until_it_is_quick(monkeypatch):
+    """A call beyond the limit is said with its time and rows."""
+
+    def metric(rows):
+        return rows["label"]
+
+    metrics = CustomMetrics.of_functions([metric])
+    monkeypatch.setattr(collection, "SLOW_SECONDS", -1.0)
+    metrics.meter("v")(OUTCOMES)
+    assert metrics.notes() == ["The metric metric took 0.0 s for 4 rows, while pushes with labels waited."]
+    monkeypatch.setattr(collection, "SLOW_SECONDS", 60.0)
+    metrics.meter("v")(OUTCOMES.take(np.array([0, 1])))
+    assert len(metrics.notes()) == 1
+    metrics.meter("v")(OUTCOMES)
+    assert metrics.notes() == []
