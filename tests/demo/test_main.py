@@ -120,7 +120,7 @@ def test_output_names_addresses_and_ends_in_tables(demo):
     url, text = demo
     assert f"{url}/metrics" in text
     assert "2013-02-08: " in text
-    for title in ("Performance", "Drift against January", "Quality"):
+    for title in ("Performance", "Challenger against champion", "Drift against January", "Quality"):
         assert title in text
     assert "Traceback" not in text
 

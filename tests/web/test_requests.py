@@ -172,6 +172,15 @@ def test_views_take_window_version_and_segment(web, view):
     assert_error(web.ask("GET", f"{MODEL}/{view}?window=3h"), 404, "not_found")
 
 
+def test_comparisons_are_answered(web):
+    """Without a second version there is nothing to compare, and the answer says why."""
+    answer = web.ask("GET", f"{MODEL}/comparisons")
+    assert answer.status_code == 200
+    assert answer.json()["results"] == []
+    assert answer.json()["reason"]
+    assert_error(web.ask("GET", f"{MODEL}/comparisons?window=7d"), 400, "unknown_parameter")
+
+
 def test_busy_and_full_disk_say_when_to_come_again(web):
     """Busy and out of space are 503 with Retry-After."""
     with web.service.failing(BusyError("too much", retry_after_seconds=2.5)):
