@@ -380,6 +380,7 @@ class Service:
             fresh = recover(model, lane.config, self._store, lane.rules)
             with lane.lock:
                 lane.become(fresh)
+        self._history.past_changed(model)
         self._evaluator.evaluate_now(lane, self._clock.time())
         return Answer(200, {"model": model, "deleted": True})
 
@@ -393,6 +394,7 @@ class Service:
             fresh = recover(model, lane.config, self._store, lane.rules)
             with lane.lock:
                 lane.become(fresh)
+        self._history.past_changed(model)
         self._evaluator.evaluate_now(lane, self._clock.time())
         return Answer(200, {"model": model, "version": version, "deleted": True})
 
