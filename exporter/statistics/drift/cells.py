@@ -101,12 +101,13 @@ def pooled(
     return PairedCounts(np.append(baseline[kept], before), np.append(current[kept], now))
 
 
-def _hashes(cells: NDArray[np.intp], names: Sequence[str]) -> list[int]:
+def _hashes(cells: NDArray[np.intp], names: Sequence[str]) -> NDArray[np.int64]:
     last = len(names)
-    return [
+    hashes = (
         zlib.crc32(names[cell].encode("utf-8", "surrogatepass")) if cell < last else -1
         for cell in cells.tolist()
-    ]
+    )
+    return np.fromiter(hashes, np.int64, len(cells))
 
 
 def _groups(rare: NDArray[np.intp], total: NDArray[np.int64], least: float) -> list[NDArray[np.intp]]:
