@@ -47,7 +47,7 @@ class Join:
 
 def _below_threshold(check: str, extra: str = "") -> Join:
     name = "ml_quality_score" if check == "score" else f"ml_quality_{check}_ratio"
-    sign = ">" if check == "duplicate" else "<"
+    sign = ">" if check in {"duplicate", "outlier"} else "<"
     group = " group_left ()" if extra else ""
     labels = f"{extra}, check" if extra else "check"
     return Join(
@@ -98,8 +98,10 @@ JOINS: tuple[Join, ...] = (
             "timeliness": "",
             "score": "",
             "duplicate": "",
+            "outlier": "column",
         }.items()
     ),
+    Join("Fewer rows than were to be expected", "ml_volume_rows < ml_volume_lower_rows"),
     Join(
         "Population stability index of the last day by arrival, from at least 100 rows",
         f"sum without (bin) (({_SHARE} - {_BASELINE_SHARE}) * ln({_SHARE} / {_BASELINE_SHARE})) "
