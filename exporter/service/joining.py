@@ -106,6 +106,7 @@ def join_deltas(
     labeled: dict[str, int] = {}
     grid = lane.grid
     matches = joined.matches
+    paired = joined.changed.copy()
     for code in np.unique(matches.version_code[joined.changed]):
         version = version_names[int(code)]
         chosen = np.flatnonzero(joined.changed & (matches.version_code == code))
@@ -115,6 +116,7 @@ def join_deltas(
             continue
         rows = gather(payloads, matches.chunk[chosen], matches.row[chosen])
         event_time, past = rows["event_time"].to_numpy(), past_of(rows)
+        paired[chosen[past]] = False  # comparisons are of rows of now
         segments = {
             column: rows[f"segment_{position}"].combine_chunks()
             for position, column in enumerate(lane.segments.columns)
@@ -142,6 +144,6 @@ def join_deltas(
                 )
                 deltas += for_history(made, joined.arrival) if of_past else made
     if grid is not None:
-        pairs = pairs_among(lane, matches, joined.old, joined.new, joined.changed)
+        pairs = pairs_among(lane, matches, joined.old, joined.new, paired)
         deltas += pair_deltas(lane, grid, pairs, payloads)
     return deltas, labeled
