@@ -31,6 +31,7 @@ from exporter.service.backfilling import for_history, halves, marks_of
 from exporter.service.baseline_history import activation_key, difference, previous
 from exporter.service.batches import RAW_EVENT_TIME, raw_arrival, raw_past
 from exporter.service.estimates import inherited, losses_of, note_estimator
+from exporter.service.grouping import first_groups
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
 from exporter.service.pairs import chunks_of, labelled_pairs, pair_deltas
@@ -216,7 +217,11 @@ class BaselineService:
         with lane.gate.exclusive():
             if lane.grid is not None or lane.raw_rows < lane.config.baseline.rows:
                 return
-            first = together([read_raw(data) for _, data in lane.raw]).slice(0, lane.config.baseline.rows)
+            waiting = [read_raw(data) for _, data in lane.raw]
+            if lane.schema.group is None:
+                first = together(waiting).slice(0, lane.config.baseline.rows)
+            else:
+                first = together(first_groups(lane, waiting))
             batch = validate_raw(first, lane.configured_schema)
             schema = resolved_schema(lane.configured_schema, batch)
             batch = validate_raw(first, schema)

@@ -8,7 +8,7 @@ counts for now is added.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from exporter.columns import canonical_text
 from exporter.profiles import Grid, profile_groups
 from exporter.schema import Task
 from exporter.service.backfilling import for_history, halves, past_of
@@ -48,6 +49,21 @@ def with_hashes(lane: Lane, payload: pa.RecordBatch, hashes: NDArray[np.uint64])
         return payload
     columns = dict(zip(payload.schema.names, payload.columns, strict=True))
     return pa.RecordBatch.from_pydict({**columns, HASH: pa.array(hashes)})
+
+
+def first_groups(lane: Lane, pushes: Sequence[pa.Table]) -> list[pa.Table]:
+    """As many whole pushes as a first baseline needs rows, so that no group is cut.
+
+    A group that came in two pushes is two groups: its name is made another in each.
+    """
+    group, rows, chosen = str(lane.schema.group), 0, []
+    for place, table in enumerate(pushes):
+        if rows >= lane.config.baseline.rows:
+            break
+        named = pc.binary_join_element_wise(canonical_text(table[group]), str(place), "/")
+        chosen.append(table.set_column(table.column_names.index(group), group, named))
+        rows += table.num_rows
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

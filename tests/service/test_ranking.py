@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,43 @@ def test_groups_without_a_relevant_row_say_nothing(bench: Make) -> None:
     assert value(b)["reason"] == "insufficient_labels"
     assert "no relevant row" in value(b)["detail"]
     assert b.evaluated()["ranking"]["irrelevant"] == 5
+
+
+def test_first_rows_make_a_baseline_and_groups_of_a_segment_are_ranked(bench: Make) -> None:
+    """Without a pushed baseline the first groups become one; a segment ranks the groups that lie in it."""
+    b = bench(**RANKING | {"segments": ["site"], "segment_minimum_rows": 10, "baseline": {"rows": 200}})
+
+    def sited(table: pa.Table) -> pa.Table:
+        odd = table["query"].to_numpy() % 2
+        return table.append_column("site", pa.array(np.where(odd, "odd", "even")))
+
+    first, table = sited(ranked(30)), sited(ranked(30, seed=2, first=1000))
+    b.push(first)
+    rows, labels = late(table)
+    b.push(rows)
+    b.label(labels.slice(0, 111))
+    b.label(labels.slice(111))
+    both = pa.concat_tables([first, table])
+    assert value(b)["value"] == pytest.approx(expected(both))
+    assert value(b)["baseline"] == pytest.approx(expected(first))
+    odd = b.evaluated(segment="site=odd")
+    assert odd["metrics"]["ndcg_at_k"]["value"] == pytest.approx(
+        expected(both.filter(pa.array(both["query"].to_numpy() % 2 == 1)))
+    )
+    assert b.service.status("m")["failures"] == {}
+    text = b.service.snapshot().text.decode()
+    assert 'ml_ranking_groups{model="m",version="default",window="6h",state="ranked"} 60' in text
+    assert 'metric="ndcg_at_k"' in text
+    assert "error" not in {entry["reason"] for entry in b.service.status("m")["undefined"]}
+
+
+def test_requests_at_once_count_every_group_once(bench: Make) -> None:
+    """Labels of the same groups that come in eight requests at once make each group complete once."""
+    b, table = made(bench), ranked(40)
+    rows, labels = late(table)
+    b.push(rows)
+    parts = [labels.take(pa.array(np.arange(start, labels.num_rows, 8))) for start in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(b.label, parts))
+    assert value(b)["n"] == 40
+    assert value(b)["value"] == pytest.approx(expected(table))
