@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,11 +30,21 @@ from exporter.batch import Batch, validate_batch
 from exporter.catalog import DRIFT_METHODS, FAMILIES, PERFORMANCE_METRICS
 from exporter.custommetrics import CustomMetrics, failures_noted, importable, resolve
 from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
+from exporter.estimation import Learner, estimated_performance
+from exporter.estimation.report import MEASURE as ESTIMATE
+from exporter.estimation.report import NO_BASELINE
 from exporter.evaluation import Settings, measure_drift, measure_performance, reference_performance
 from exporter.families import evaluation_samples
 from exporter.profilefile import write_profiles
 from exporter.profiles import Grid, Meters, Profile, encode, profile_outcomes, profile_rows
-from exporter.results import DriftReport, Evaluation, PerformanceResults, Window
+from exporter.results import (
+    DriftReport,
+    EstimatedMetric,
+    Evaluation,
+    PerformanceResults,
+    Undefined,
+    Window,
+)
 from exporter.schema import Schema, ScoreKind, Task
 from exporter.statistics.concept import error_sums
 from exporter.statistics.performance import metrics_of
@@ -125,6 +135,7 @@ class ModelMonitor:
         self._schema: Schema | None = None
         self._grid: Grid | None = None
         self._baseline: Profile | None = None
+        self._learner: Learner | None = None
         self._records: list[dict[str, Any]] = []
         self._last: Evaluation | None = None
 
@@ -188,6 +199,7 @@ class ModelMonitor:
         self._baseline = build(
             self._grid, batch, batch.outcomes.label, resolution=None, meters=self._meters()
         ).profile
+        self._learner = Learner(self._baseline, self._minimum_rows, rows=(batch, batch.outcomes.label))
         self._last = None
         return self
 
@@ -200,7 +212,7 @@ class ModelMonitor:
         """The baseline as a file that an exporter imports: `Client.create_baseline(model, artifact=...)`."""
         grid, baseline, _ = self._ready()
         header = {"model": self.model_name, "version": None, "rows": baseline.rows, "source": "monitor"}
-        return write_artifact(header, grid.to_bytes(), encode(baseline))
+        return write_artifact(header, grid.to_bytes(), encode(baseline), estimator=self._learned())
 
     # -- checks -------------------------------------------------------------------------------------
 
@@ -243,6 +255,40 @@ class ModelMonitor:
             )
         self._remember(now, batch.rows, outcomes.labeled_rows, performance=results, undefined=missing)
         return results
+
+    def estimate_performance(
+        self, y_pred: Any, *, y_score: Any = None, features: Table | None = None
+    ) -> Mapping[str, EstimatedMetric]:
+        """Metrics of rows whose labels have not come, from what the baseline's labels teach.
+
+        Classifiers need `y_score`, probabilities; regressors the `features`. It holds under a change of the
+        features, not of what they say of the label.
+
+        Returns
+        -------
+        mapping of metric to EstimatedMetric
+            With bounds of what the labels will say; empty when nothing can be estimated, and
+            `evaluation().undefined` has the reason.
+        """
+        grid, _, schema = self._ready()
+        estimator = NO_BASELINE if self._learner is None else self._learner.estimator
+        meters = () if isinstance(estimator, Undefined) else estimator.meters.of_whole.rows
+        needed = schema if features is not None else replace(schema, features=())
+        table = self._table(
+            needed, features, y_pred=y_pred, y_true=None, y_score=y_score, groups=None
+        )
+        batch = self._validate(table, needed)
+        recent = profile_rows(grid, replace(batch, schema=schema), meters=meters)
+        made = estimated_performance(
+            estimator,
+            recent,
+            None,
+            PerformanceResults(),
+            metrics=self.metrics,
+            minimum_rows=self._minimum_rows,
+        )
+        self._remember(self._clock(), batch.rows, 0, estimates=made.metrics, undefined=made.missing)
+        return made.metrics
 
     def detect_drift(self, features: Table) -> DriftReport:
         """The verdict on every feature column, with a stated false-alarm rate at any number of rows."""
@@ -345,7 +391,8 @@ class ModelMonitor:
             "history": self._records,
         }
         header = orjson.loads(orjson.dumps(header, option=orjson.OPT_SERIALIZE_NUMPY))
-        Path(path).write_bytes(write_artifact(header, grid.to_bytes(), encode(baseline)))
+        data = write_artifact(header, grid.to_bytes(), encode(baseline), estimator=self._learned())
+        Path(path).write_bytes(data)
 
     @classmethod
     def load(cls, path: str | Path) -> ModelMonitor:
@@ -368,6 +415,7 @@ class ModelMonitor:
             settings["metrics"] = [*(settings["metrics"] or ()), *functions]
         monitor = cls(header["model"], **settings)
         monitor._schema, monitor._grid, monitor._baseline = grid.schema, grid, baseline
+        monitor._learner = Learner(baseline, monitor._minimum_rows, stored=artifact.estimator)
         monitor._records = list(header["history"])
         return monitor
 
@@ -387,6 +435,9 @@ class ModelMonitor:
                 "call set_baseline first: there is nothing to compare with", code="no_baseline"
             )
         return self._grid, self._baseline, self._schema
+
+    def _learned(self) -> bytes:
+        return b"" if self._learner is None else self._learner.to_bytes()
 
     def _meters(self) -> Meters:
         return Meters(outcomes=(self._custom.meter(self.version),))
@@ -452,7 +503,8 @@ class ModelMonitor:
                 f"features must not be called {', '.join(sorted(clash))}: these names are taken"
             )
         columns[PREDICTION] = as_array(y_pred)
-        columns[LABEL] = as_array(y_true)
+        if y_true is not None:
+            columns[LABEL] = as_array(y_true)
         if groups is not None and schema.group is not None:
             columns[schema.group] = as_array(groups)
         if y_score is not None and isinstance(schema.score, str):
@@ -484,6 +536,8 @@ def _without_score(outcomes: Profile) -> tuple[str, ...]:
 
 
 def _same_part(measure: str, parts: dict[str, Any]) -> bool:
+    if measure.startswith(ESTIMATE):
+        return "estimates" in parts
     return any(measure.startswith(part) for part in parts)
 
 

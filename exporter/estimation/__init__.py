@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from exporter.estimation.estimator import Estimator, fit_estimator
 from exporter.estimation.fitting import fit_losses
+from exporter.estimation.learner import Learner
 from exporter.estimation.losses import LossEstimator
 from exporter.estimation.report import Estimated, estimated_performance
 from exporter.estimation.storage import read_estimator, write_estimator
@@ -11,6 +12,7 @@ from exporter.estimation.storage import read_estimator, write_estimator
 __all__ = [
     "Estimated",
     "Estimator",
+    "Learner",
     "LossEstimator",
     "estimated_performance",
     "fit_estimator",

@@ -100,7 +100,7 @@ def _encoded(features: Sequence[Feature], rows: Batch, errors: Floats) -> tuple[
 
 def _boosted(rows: Floats, errors: Floats) -> Any:
     from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415  # slow to import, rarely needed
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415  # as above
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  # as above
 
     model = HistGradientBoostingRegressor(
         max_iter=TREES,
