@@ -223,3 +223,53 @@ def test_false_alarms_of_a_family_stay_at_the_stated_rate(numeric_pair, categori
         }
         alarms += bool(_verdicts(pairs, minimum_effect=0.0).detected_columns)
     assert alarms / evaluations <= 0.09
+
+
+@pytest.mark.parametrize("role", [Role.FEATURE, Role.PREDICTION, Role.SCORE, Role.LABEL])
+@pytest.mark.parametrize("kind", [Kind.NUMERIC, Kind.DATETIME, Kind.CATEGORICAL, Kind.BOOLEAN])
+def test_all_listed_methods_are_computed_for_every_role_and_kind(numeric_pair, categorical_pair, role, kind):
+    """Whatever a column is for, all listed methods that its kind allows are computed; the first decides."""
+    rng = np.random.default_rng(0)
+    if kind in {Kind.NUMERIC, Kind.DATETIME}:
+        start = 1.7e9 if kind is Kind.DATETIME else 0.0
+        pair = numeric_pair(start + rng.normal(size=800), start + rng.normal(size=300), role=role, kind=kind)
+    else:
+        texts = ["true", "false"] if kind is Kind.BOOLEAN else list("abcd")
+        pair = categorical_pair(
+            list(rng.choice(texts, 800)), list(rng.choice(texts, 300)), role=role, kind=kind
+        )
+    listed = ["anderson", "g", *sorted(set(METHODS) - {"anderson", "g"})]
+    column = _verdicts({"x": pair}, methods=listed)["x"]
+    allowed = {name for name, method in METHODS.items() if method.defined_for(kind)}
+    assert set(column.methods) == allowed
+    assert column.undefined == {}
+    assert column.method == next(name for name in listed if name in allowed)
+    assert column.role == role.value
+
+
+def test_the_automatic_method_does_not_depend_on_the_rows(numeric_pair, categorical_pair):
+    """With twenty or twenty thousand rows, auto decides by ks and js."""
+    rng = np.random.default_rng(0)
+    for rows in (20, 20_000):
+        pairs = {
+            "x": numeric_pair(rng.normal(size=rows), rng.normal(size=rows)),
+            "c": categorical_pair(list(rng.choice(list("ab"), rows)), list(rng.choice(list("ab"), rows))),
+        }
+        report = _verdicts(pairs)
+        assert [report[name].method for name in pairs] == ["ks", "js"]
+
+
+class _Vectors:
+    """A view of another kind than counts: what an embedding's profile shows."""
+
+    def __init__(self, grid, n):
+        self.grid, self.n, self.missing = grid, n, 0
+
+
+def test_views_of_other_kinds_must_share_a_grid(numeric_pair):
+    """A view without cells or categories is comparable with one on the same grid only."""
+    grid = numeric_pair(np.arange(200.0), np.arange(200.0))[0].grid
+    same = drift_test("missing", _Vectors(grid, 50), _Vectors(grid, 40))
+    assert same.p_value == 1.0
+    other = numeric_pair(np.arange(300.0), np.arange(200.0))[0].grid
+    assert drift_test("missing", _Vectors(grid, 50), _Vectors(other, 40)).reason == "not_comparable"
