@@ -16,7 +16,8 @@ from exporter.baseline import resolved_schema
 from exporter.batch import Batch, validate_batch
 from exporter.columns.repeats import repeated_rows
 from exporter.errors import UnusableBatchError
-from exporter.evaluation import Settings, measure_quality
+from exporter.evaluation import Settings, log_failure, measure_quality
+from exporter.inspection import inspected
 from exporter.profiles import Profile, build_grid, profile_rows
 from exporter.results import QualityReport
 from exporter.rules import RuleSet
@@ -68,6 +69,8 @@ class DataQualityDashboard:
         validation_rules: Mapping[str, Mapping[str, Any]] | None = None,
         consistency_rules: Mapping[str, str] | None = None,
         timestamp_col: str | None = None,
+        *,
+        baseline: pd.DataFrame | pa.Table | None = None,
     ) -> QualityReport:
         """Measure one table.
 
@@ -81,6 +84,9 @@ class DataQualityDashboard:
         consistency_rules : mapping of name to SQL boolean expression
         timestamp_col : str, optional
             For timeliness.
+        baseline : DataFrame or Arrow table, optional
+            An earlier table: then its columns are the ones that are measured, and ranges, categories, types,
+            outliers and the rest are compared with it.
 
         Raises
         ------
@@ -89,11 +95,7 @@ class DataQualityDashboard:
         ConfigurationError
             A rule cannot be used; `problems` says which and why.
         """
-        table = (
-            df
-            if isinstance(df, pa.Table)
-            else pa.Table.from_pandas(df.rename(columns=str), preserve_index=False)
-        )
+        table = _arrow(df)
         absent = [
             name for name in (*(columns or ()), timestamp_col) if name and name not in table.column_names
         ]
@@ -103,21 +105,32 @@ class DataQualityDashboard:
             )
         now = self._clock()
         schema = Schema("table", Task.REGRESSION, prediction=_NO_COLUMN, label=_NO_COLUMN)
-        batch = self._batch(table if columns is None else table.select(list(columns)), schema, now)
-        schema = resolved_schema(schema, batch)
-        batch = self._batch(batch.table, schema, now)
-        profile = profile_rows(build_grid(batch, multivariate=False), batch)
+        chosen = table if columns is None else table.select(list(columns))
+        batch, reference = self._batches(chosen, None if baseline is None else _arrow(baseline), schema, now)
+        schema = batch.schema
+        grid = build_grid(batch if reference is None else reference, multivariate=False)
+        profile = profile_rows(grid, batch)
+        earlier = None if reference is None else profile_rows(grid, reference)
         rules = RuleSet.compile(validation_rules or {}, consistency_rules or {}, schema)
         try:
             judged = rules.evaluate(table)
         finally:
             rules.close()
         self._tally(profile, batch, judged.tallies, self._timely(table, timestamp_col, now))
-        report = measure_quality(
-            profile, None, Settings(timeliness=timestamp_col is not None, quality_weights=self._weights)
-        )
+        settings = Settings(timeliness=timestamp_col is not None, quality_weights=self._weights)
+        report = measure_quality(profile, earlier, settings)
+        report = inspected(report, profile, earlier, log_failure)
         report = self._with_counts(report, table, table.column_names if columns is None else columns)
         return self._without_baseline(report, judged.failures)
+
+    def _batches(
+        self, table: pa.Table, baseline: pa.Table | None, schema: Schema, now: float
+    ) -> tuple[Batch, Batch | None]:
+        """The rows, and those of the baseline where there is one; both by the columns of the latter."""
+        first = self._batch(table if baseline is None else baseline, schema, now)
+        schema = resolved_schema(schema, first)
+        first = self._batch(first.table, schema, now)
+        return (first, None) if baseline is None else (self._batch(table, schema, now), first)
 
     def _batch(self, table: pa.Table, schema: Schema, now: float) -> Batch:
         return validate_batch(table, schema, now=now, future_tolerance=float("inf"), needs_prediction=False)
@@ -173,6 +186,12 @@ class DataQualityDashboard:
         kept = tuple(gap for gap in report.undefined if gap[2] != "no_baseline")
         failed = tuple(("quality_rule", path, "error") for path in failures)
         return replace(report, undefined=(*kept, *failed))
+
+
+def _arrow(table: pd.DataFrame | pa.Table) -> pa.Table:
+    if isinstance(table, pa.Table):
+        return table
+    return pa.Table.from_pandas(table.rename(columns=str), preserve_index=False)
 
 
 def _uniqueness(column: pa.ChunkedArray) -> tuple[float | None, str | None]:

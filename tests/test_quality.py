@@ -208,3 +208,45 @@ def test_odd_columns_stop_nothing() -> None:
     metrics = dashboard().generate_dashboard_metrics(df)
     assert metrics["completeness"]["7"] == 1.0
     assert metrics["completeness"]["prediction"] == 1.0
+
+
+def test_tables_are_compared_with_an_earlier_one():
+    """New and vanished categories, schema changes, stuck columns and outliers, against a baseline."""
+    generator = np.random.default_rng(8)
+    earlier = pd.DataFrame(
+        {
+            "amount": generator.normal(size=3000),
+            "place": generator.choice(["a", "b", "c"], 3000),
+            "stuck": generator.normal(size=3000),
+            "gone": generator.normal(size=3000),
+        }
+    )
+    now = pd.DataFrame(
+        {
+            "amount": [100.0] * 40 + [0.0] * 960,
+            "place": ["a", "d"] * 500,
+            "stuck": 7.0,
+            "fresh": 1,
+        }
+    )
+    report = DataQualityDashboard().generate_dashboard_metrics(now, baseline=earlier)
+    assert set(report.categories["place"].new) == {"d"}
+    assert set(report.categories["place"].vanished) == {"b", "c"}
+    assert {(one.change, one.column) for one in report.schema_changes} == {
+        ("added", "fresh"),
+        ("removed", "gone"),
+    }
+    assert report.top_value["stuck"].change == "constant"
+    assert report.outliers["amount"].ratio == pytest.approx(0.04)
+    assert report.in_range["amount"] == pytest.approx(0.96)
+    assert report.to_dict()["score_parts"]["completeness"]["ratio"] == pytest.approx(0.75)
+
+
+def test_without_a_baseline_top_values_and_groups_are_known():
+    """A table alone tells which value holds most rows, and which columns go missing together."""
+    mask = np.random.default_rng(9).random(400) < 0.2
+    frame = pd.DataFrame({"x": np.where(mask, np.nan, 1.0), "y": np.where(mask, np.nan, 2.0), "z": 3})
+    report = DataQualityDashboard().generate_dashboard_metrics(frame)
+    assert report.missing_together.groups == (("x", "y"),)
+    assert report.top_value["z"].ratio == 1.0
+    assert not [gap for gap in report.undefined if gap[2] == "no_baseline"]
