@@ -530,6 +530,7 @@ BUDGET_ORDER: tuple[tuple[str, ...], ...] = (
     tuple(segment_name(name) for name in SEGMENTED if "_quality_" in name),
     tuple(segment_name(name) for name in SEGMENTED if "_drift" in name),
     ("ml_column_rows_total", "ml_baseline_ratio"),
+    ("ml_comparison_difference_lower", "ml_comparison_difference_upper"),
     ("ml_class_performance",),
     ("ml_confusion_rows",),
     ("ml_drift_p_value", "ml_multivariate_drift_p_value"),

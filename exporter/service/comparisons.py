@@ -24,17 +24,30 @@ ERROR = ComparedMetric(reason="error", detail="the computation failed; the log s
 
 
 def compare_lane(lane: Lane, now: float, failed: Failed = log_failure) -> dict[str, Comparison]:
-    """Compare every challenger with the champion; by challenger. Nothing without a configured champion."""
+    """Compare every challenger with the champion; by challenger. Nothing without a configured champion.
+
+    What fails is told to `failed` and left out; it takes no evaluation with it.
+    """
+    compared: dict[str, Comparison] = {}
     with lane.lock:
-        update_contests(lane)
+        lane.contests.failed = False
+        try:
+            update_contests(lane)
+        except Exception as error:  # noqa: BLE001  # the windows are evaluated all the same
+            failed("comparison", None, error)
+            lane.contests.failed = True
+            return compared
         taken = [
             (contest, contest.first.copy(), contest.second.copy())
             for contest in lane.contests.by_challenger.values()
         ]
-    return {
-        contest.challenger: _comparison(lane, contest, first, second, now=now, failed=failed)
-        for contest, first, second in taken
-    }
+    for contest, first, second in taken:
+        try:
+            compared[contest.challenger] = _comparison(lane, contest, first, second, now=now, failed=failed)
+        except Exception as error:  # noqa: BLE001  # the other challengers go on
+            failed("comparison", contest.challenger, error)
+            lane.contests.failed = True
+    return compared
 
 
 # -- keeping up ----------------------------------------------------------------------------------------
@@ -234,6 +247,8 @@ def missing_of(lane: Lane) -> dict[str, list[Missing]]:
     champion = lane.config.champion
     if champion is None:
         return {}
+    if lane.contests.failed:
+        return {champion: [("comparison", None, "error")]}
     if not lane.comparisons:
         return {champion: [("comparison", None, "no_baseline" if lane.grid is None else "empty")]}
     return {
@@ -253,6 +268,8 @@ def comparisons(lane: Lane) -> dict[str, Any]:
         reason = None
         if lane.config.champion is None:
             reason = "no version is the champion: name one in `champion`"
+        elif lane.contests.failed:
+            reason = "a comparison failed; the log says more"
         elif not found:
             reason = f"there are no rows of the champion {lane.config.champion!r} and of another version yet"
         return {

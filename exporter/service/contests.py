@@ -127,6 +127,8 @@ class Contests:
     """Those that are in the store."""
     forgotten: dict[Key, float] = field(default_factory=dict)
     """States of contests that do not hold any more, to be stored so."""
+    failed: bool = False
+    """Whether the latest comparison failed."""
     complete: bool = False
     """Whether all contests of now are open, so that nothing else need be carried on."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from exporter.batch import Outcomes
 from exporter.profiles import Grid, Part, Profile
+from exporter.service.backfilling import past_of
 from exporter.service.lane import Lane
 from exporter.service.payload import outcomes_of
 from exporter.service.profiling import by_bucket
@@ -121,8 +122,9 @@ def pair_deltas(
     for these in pairs:
         champion, challenger = gather(payloads, *these.champion_at), gather(payloads, *these.challenger_at)
         event_time = champion["event_time"].to_numpy()
+        current = ~(past_of(champion) | past_of(challenger))  # rows of the past are for history only
         for sign, labels in ((-1, these.old), (1, these.new)):
-            chosen = np.flatnonzero(~np.isnan(labels))
+            chosen = np.flatnonzero(~np.isnan(labels) & current)
             for bucket, inside in by_bucket(event_time[chosen], lane.resolution):
                 positions = chosen[inside]
                 arms = _outcomes(lane, (champion, challenger), positions, labels[positions])

@@ -230,3 +230,42 @@ def test_families_are_exported(bench: Make, rows: Rows) -> None:
         assert f"ml_comparison_{family}{{{where}}} " in text
     assert f"ml_comparison_decided{{{where}}} 1" in text
     assert f'ml_comparison_rows{{{where},arm="challenger"}} 700' in text
+
+
+def test_a_comparison_that_fails_takes_nothing_else_with_it(bench: Make, rows: Rows) -> None:
+    """Damaged sums are an `error` of the comparison; the windows are evaluated, and nothing is expired."""
+    b = bench(**COMPARED)
+    for table, version in zip(arms_of(rows, 700), "ab", strict=True):
+        b.push(table, version=version)
+        b.label(labels_of(table))
+    contests = b.service._lane("m").contests
+    start = compared(b)["start"]
+    contests.clear()
+    grid = b.service._lane("m").grid
+    assert grid is not None
+    contests.carried = {("a", int(start)): [(grid.id, b"damaged")]}
+    b.service.evaluate("m")
+    assert "failed" in b.service.comparisons("m")["reason"]
+    text = b.service.snapshot().text.decode()
+    assert 'ml_undefined{model="m",version="a",measure="comparison",reason="error"} 1' in text
+    assert 'ml_performance{model="m",version="a",window="6h",metric="accuracy"} 1' in text
+    assert not contests.complete
+    contests.carried = {}
+    assert compared(b)["champion_rows"] == 700
+
+
+def test_rows_for_history_only_are_not_paired(bench: Make, rows: Rows) -> None:
+    """Rows of the past that both arms backfill do not count, whenever their labels come."""
+    b = bench(**COMPARED, lateness="1h")
+    for table, version in zip(arms_of(rows, 700), "ab", strict=True):
+        b.push(table, version=version)
+        b.label(labels_of(table))
+    past = rows(200, 500_000, start=NOW - 72 * HOUR)
+    b.push(past, version="a", backfill=True)
+    b.label(labels_of(past.slice(0, 100)))
+    b.push(past, version="b", backfill=True)
+    b.label(labels_of(past.slice(100)))
+    for _ in range(2):
+        found = compared(b)
+        assert (found["paired_rows"], found["champion_rows"]) == (0, 700)
+        b.restart()
