@@ -5,12 +5,12 @@ Both report every problem at once, each with its path. `exporter.config.model` s
 
 from __future__ import annotations
 
+from exporter.config.comparison import Comparison
 from exporter.config.custom import CustomMetric
 from exporter.config.model import (
     Baseline,
     Bins,
     Columns,
-    Comparison,
     Drift,
     Feature,
     ModelConfig,

@@ -197,7 +197,8 @@ class CustomMetrics:
             self._note(version, metric, error)
             return None
         finally:
-            self._time(metric, time.monotonic() - begun, len(outcomes.prediction))
+            if isinstance(metric, PythonMetric):  # SQL has a deadline, and a worker that may have to start
+                self._time(metric, time.monotonic() - begun, len(outcomes.prediction))
         self._note(version, metric, None)
         return given
 
