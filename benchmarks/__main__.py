@@ -23,7 +23,9 @@ ORDER = (
     "http_server",
     "drift_methods",
     "block_nulls",
+    "comparison",
     "null_calibration",
+    "multivariate",
     "coverage",
 )
 """What takes longest comes last."""
