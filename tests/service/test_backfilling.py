@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import NOW, Bench, labels_of
 from .test_history import asked, settle
-from .test_recomputation import DAY
+from .test_recomputation import DAY, comparable
 
 Make = Callable[..., Bench]
 Rows = Callable[..., pa.Table]
@@ -27,11 +27,15 @@ MONTH = 30
 
 
 def past_days(rows: Rows, count: int, *, before: float = MIDNIGHT - 20 * DAY) -> list[pa.Table]:
-    """Rows of days that end with an instant, ten a day."""
-    return [
-        rows(40, 1_000_000 + 1000 * number, start=before - (count - number) * DAY, seconds=DAY - 1)
-        for number in range(count)
-    ]
+    """Rows of days that end with an instant, forty a day, the last one in the last hour."""
+    days = []
+    for number in range(count):
+        start = before - (count - number) * DAY
+        table = rows(40, 1_000_000 + 1000 * number, start=start, seconds=DAY - 60)
+        at = table["at"].to_numpy().copy()
+        at[-1] = start + DAY - 30
+        days.append(table.set_column(1, "at", pa.array(at)))
+    return days
 
 
 @pytest.mark.slow
@@ -67,6 +71,37 @@ def test_a_month_day_by_day_gives_a_month_of_history(bench: Make, rows: Rows) ->
         assert {**after, "made_at": 0} == {**before, "made_at": 0}
     assert b.service.show_model("m")["versions"]["default"]["watermark"] == watermark
     assert b.service.show_model("m")["rows"] == 100 + 40 * MONTH
+
+
+def test_a_backfill_says_what_was_said_live(bench: Make, rows: Rows) -> None:
+    """Rows that are backfilled in any order have the records that they had when they came day by day."""
+    live, late = (bench(**{**SETTINGS, "segments": ["carrier"], "segment_minimum_rows": 5}) for _ in range(2))
+    baseline, days = rows(600, 100_000), past_days(rows, 6)
+    for b in (live, late):
+        b.service.create_baseline("m", table=baseline)
+    for day in days:
+        live.clock.set(float(np.max(day["at"].to_numpy())) // DAY * DAY + DAY)
+        live.push(day.append_column("truth", labels_of(day, wrong=3)["truth"]))
+        live.service.evaluate("m")
+    settle(live)
+    late.clock.set(MIDNIGHT + DAY)
+    late.push(rows(100, start=MIDNIGHT, seconds=DAY - 1))
+    for day in (days[number] for number in (4, 0, 5, 2, 1, 3)):
+        late.push(day.append_column("truth", labels_of(day, wrong=3)["truth"]), backfill=True)
+    settle(late)
+    where = {"end": MIDNIGHT - 20 * DAY}
+    for measure in ("performance", "drift", "quality", "ml_window_rows"):
+        # concept drift follows all errors of a version in their order, and is not made of those of the past
+        said, again = (
+            [point for point in comparable(asked(b, measure, **where)) if point.get("column") != "error"]
+            for b in (live, late)
+        )
+        assert said
+        assert again == said
+    for measure in ("quality", "ml_window_rows"):  # labels of a segment end with its own rows
+        said = comparable(asked(live, measure, segment="carrier=AA", **where))
+        assert said
+        assert comparable(asked(late, measure, segment="carrier=AA", **where)) == said
 
 
 @pytest.mark.parametrize("restart", [False, True])

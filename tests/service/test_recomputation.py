@@ -103,11 +103,11 @@ def test_late_rows_correct_every_measure(bench: Make, rows: Rows) -> None:
             each.service.evaluate("m")
         settle(each)
     for measure in ("drift", "ml_window_rows", "quality"):
-        assert _comparable(asked(b, measure)) == _comparable(asked(ordered, measure))
+        assert comparable(asked(b, measure)) == comparable(asked(ordered, measure))
     assert {p["value"] for p in asked(b, "ml_window_rows", window="1d")} == {120, 180}
 
 
-def _comparable(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def comparable(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Points whose values do not depend on the order of sums."""
     return [
         {key: round(value, 9) if isinstance(value, float) else value for key, value in point.items()}
