@@ -22,6 +22,7 @@ ORDER = (
     "decoding",
     "http_server",
     "drift_methods",
+    "quality",
     "block_nulls",
     "comparison",
     "null_calibration",

@@ -147,13 +147,13 @@ def timed(work: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("volume", "cost"))
-    parser.add_argument("--series", type=int, default=40, help="simulated series by line")
+    parser.add_argument("what", nargs="?", choices=("volume", "cost"))
+    parser.add_argument("--series", type=int, default=12, help="simulated series by line")
     options = parser.parse_args()
-    if options.what == "volume":
-        simulate(options.series)
-    else:
+    if options.what != "volume":
         cost()
+    if options.what != "cost":
+        simulate(options.series)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ON_TIME = 0.99
 """A time bucket is complete once this share of its rows has usually come."""
 
-TRAFFIC = frozenset({"window", "first_rows", "refresh"})
+TRAFFIC = frozenset({"window", "first_rows", "refresh", "new_version"})
 """Sources of baselines whose rows are all that came in their time; pushed rows may be a sample."""
 
 _SEASONS = ("none", "day", "week")
