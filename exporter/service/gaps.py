@@ -11,6 +11,7 @@ from exporter.service.lane import Lane
 UNMEASURED = (
     "performance",
     "drift",
+    "multivariate_drift",
     "quality",
     "window",
     "confusion_rows",

@@ -326,3 +326,12 @@ def test_vectors_of_any_size_of_number_are_counted():
     grid = fit_embedding(vectors)
     total = count_embedding(grid, vectors * np.float32(0.5)) if grid is not None else np.zeros(1)
     assert np.isfinite(total).all()
+
+
+def test_totals_that_do_not_fit_the_grid_are_refused(rows, grid):
+    """What a stranger sent is looked at before it is merged: a wrong length, or more rows than there are."""
+    for change in (lambda vector: vector[:-1], lambda vector: vector + 1_000.0):
+        profile = profile_rows(grid, rows.batch(1, 50))
+        profile.features.totals[MULTIVARIATE] = change(profile.features.totals[MULTIVARIATE])
+        with pytest.raises(UnreadableError):
+            profile.verify()
