@@ -1,4 +1,4 @@
-"""The null of an area between two distribution functions by dealing the pooled rows anew."""
+"""The null of a distance of two distribution functions by dealing the pooled rows anew."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from exporter.statistics.drift.nulls import AreaNull
+    from exporter.statistics.drift.nulls import Null
 
 DEALS = 499
 """Deals of the pooled rows: at 5 % the chance is known within 0.01 (one standard error)."""
 
 STRIPS = 96
-"""Strips of the value axis, of about equal part in the area, between which rows are dealt."""
+"""Strips of the value axis, of about equal part in the distance, between which rows are dealt."""
 
 LEAST_CHANCE = 0.02
 """Smaller chances follow the tail of the limit, stretched to meet the deals at this one."""
@@ -34,7 +34,7 @@ class RedealtNull:
 
     values: NDArray[np.float64]
     chances: NDArray[np.float64]
-    tail: AreaNull
+    tail: Null
     stretch: float
 
     def p_value(self, statistic: float) -> float:
@@ -48,14 +48,12 @@ class RedealtNull:
         return max(floor, float(np.interp(-level, -self.chances, self.values)))
 
 
-def redealt_null(
-    tail: AreaNull, share: NDArray[np.float64], width: NDArray[np.float64], m: int, n: int
-) -> RedealtNull | AreaNull:
+def redealt_area(tail: Null, share: NDArray[np.float64], width: NDArray[np.float64], m: int, n: int) -> Null:
     """The null of the sum of width * |difference of distribution functions|, by `DEALS` random deals.
 
     Parameters
     ----------
-    tail : AreaNull
+    tail : Null
         Its limit.
     share : float64 (strips,)
         Share of the pooled rows below each strip, ascending.
@@ -64,16 +62,25 @@ def redealt_null(
     m, n : int
         Rows of the two samples. The generator is seeded with all of these: equal input, equal null.
     """
-    rows = m + n
-    below, width = _gathered(np.rint(share * rows).astype(np.int64), np.sqrt(share * (1 - share)), width)
-    counts = np.diff(below, prepend=0, append=rows)
-    digest = hashlib.blake2b(counts.tobytes() + width.tobytes() + m.to_bytes(8, "big"), digest_size=16)
-    generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest.digest(), "big")))
-    dealt = _deal(generator, counts, m)
-    gap = dealt / m - (below - dealt) / n
-    areas = np.sort(np.abs(gap) @ width)
-    values, first = np.unique(areas, return_index=True)
-    chances = (len(areas) - first + 1) / (len(areas) + 1)
+    below, width = _gathered(np.rint(share * (m + n)).astype(np.int64), np.sqrt(share * (1 - share)), width)
+    return _null_of(np.abs(_gaps(below, m, n)) @ width, tail)
+
+
+def redealt_maximum(tail: Null, below: NDArray[np.int64], m: int, n: int) -> Null:
+    """The null of the largest |difference of distribution functions| where `below` rows have passed.
+
+    Rows are dealt between at most about `STRIPS` of these places, of equal parts in the root of the variance.
+    """
+    share = below / (m + n)
+    spread = np.sqrt(share * (1 - share))
+    gathered, _ = _gathered(below, spread, np.abs(np.diff(spread, prepend=0.0)) / np.maximum(spread, 1e-300))
+    return _null_of(np.abs(_gaps(gathered, m, n)).max(axis=1), tail)
+
+
+def _null_of(statistics: NDArray[np.float64], tail: Null) -> Null:
+    ordered = np.sort(statistics)
+    values, first = np.unique(ordered, return_index=True)
+    chances = (len(ordered) - first + 1) / (len(ordered) + 1)
     kept = chances >= LEAST_CHANCE
     values, chances = np.append(0.0, values[kept]), np.append(1.0, chances[kept])
     if values[1] <= 0:
@@ -81,6 +88,15 @@ def redealt_null(
     if not values[-1] > 0:
         return tail
     return RedealtNull(values, chances, tail, tail.critical_value(float(chances[-1])) / float(values[-1]))
+
+
+def _gaps(below: NDArray[np.int64], m: int, n: int) -> NDArray[np.float64]:
+    """Differences of the distribution functions where `below` rows have passed, (DEALS, places)."""
+    counts = np.diff(below, prepend=0, append=m + n)
+    seed = hashlib.blake2b(counts.tobytes() + m.to_bytes(8, "big"), digest_size=16)
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed.digest(), "big")))
+    dealt = _deal(generator, counts, m)
+    return dealt / m - (below - dealt) / n
 
 
 def _gathered(

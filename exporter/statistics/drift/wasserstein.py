@@ -9,7 +9,7 @@ import numpy as np
 
 from exporter.statistics.drift.divergence import absolute_covariance
 from exporter.statistics.drift.nulls import AreaNull, DriftTest, Null, PointNull
-from exporter.statistics.drift.redealing import redealt_null
+from exporter.statistics.drift.redealing import redealt_area
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def _null(baseline: NumericView, current: NumericView, deviation: float, statist
     rare = np.minimum(share, 1 - share) * min(m, n) < FEW_BEYOND
     if null.p_value(statistic) > NEAR or part[rare].sum() < RARE_PART * part.sum():
         return null
-    return redealt_null(null, share, width * largest, m, n)
+    return redealt_area(null, share, width * largest, m, n)
 
 
 def _pooled_strips(

@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from exporter.statistics.drift.bridge import bridge_exceedance, bridge_quantile, path_of
 from exporter.statistics.drift.kolmogorov_smirnov import kolmogorov_smirnov
+from exporter.statistics.drift.redealing import RedealtNull
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -136,3 +137,20 @@ def test_few_rows_with_ties_have_consistent_critical_values(numeric_pair, seed, 
     rng = np.random.default_rng(seed)
     test = kolmogorov_smirnov(*numeric_pair(rng.integers(0, 5, 30), rng.integers(0, 6, 20)))
     assert (test.statistic > test.null.critical_value(level)) == (test.p_value <= level)
+
+
+def test_nearly_constant_columns_are_dealt_anew(numeric_pair):
+    """98 % zeros in 50 rows: chances near the threshold are those of dealing the rows, not of a bridge."""
+    rng = np.random.default_rng(0)
+    pool = np.where(rng.random(1050) < 0.02, rng.normal(size=1050), 0.0)
+    current = np.concatenate([np.zeros(46), [1.0, 2.0, 3.0, 4.0]])
+    pool[1000:] = current
+    test = kolmogorov_smirnov(*numeric_pair(pool[:1000], current))
+    assert isinstance(test.null, RedealtNull)
+    alike = []
+    for _ in range(400):
+        rng.shuffle(pool)
+        alike.append(kolmogorov_smirnov(*numeric_pair(pool[:1000], pool[1000:])).statistic)
+    assert test.p_value == pytest.approx(np.mean(np.array(alike) >= test.statistic - 1e-9), abs=0.06)
+    for level in (0.1, 0.05, 1e-4):
+        assert test.null.p_value(test.null.critical_value(level)) == pytest.approx(level, rel=0.01)

@@ -8,7 +8,7 @@ from scipy import stats
 
 from exporter.statistics.drift.largest_cell import LargestCellNull
 from exporter.statistics.drift.nulls import AreaNull, ChiNull, chi_freedom
-from exporter.statistics.drift.redealing import redealt_null
+from exporter.statistics.drift.redealing import redealt_area
 
 LEVELS = (0.3, 0.05, 1e-3, 1e-6)
 
@@ -64,10 +64,10 @@ def test_dealing_anew_gives_the_chance_of_the_rare_row():
     """One extreme row decides: the chance that it falls into the small sample is found."""
     share, width = np.array([0.5, 1099 / 1100]), np.array([1.0, 2000.0])
     limit = AreaNull(1.0, 0.1)
-    null = redealt_null(limit, share, width, 1000, 100)
+    null = redealt_area(limit, share, width, 1000, 100)
     moderate = 2000 / 1000 + 0.2  # the row fell into the large sample
     assert null.p_value(moderate) == pytest.approx(100 / 1100, abs=0.05)
-    again = redealt_null(limit, share, width, 1000, 100)
+    again = redealt_area(limit, share, width, 1000, 100)
     assert again.critical_value(0.03) == null.critical_value(0.03)
     for level in (0.5, 0.06, 0.01, 1e-6):
         assert null.p_value(null.critical_value(level)) == pytest.approx(level, rel=1e-3)
@@ -79,6 +79,6 @@ def test_dealing_many_rows_anew_agrees_with_the_limit():
     width = np.full(199, 1 / 200)
     deviation = np.sqrt((1 / 20_000 + 1 / 5_000) / 12)
     limit = AreaNull(deviation, 0.4)
-    null = redealt_null(limit, share, width, 20_000, 5_000)
+    null = redealt_area(limit, share, width, 20_000, 5_000)
     assert null.critical_value(0.05) == pytest.approx(limit.critical_value(0.05), rel=0.15)
     assert null.critical_value(1e-4) == pytest.approx(limit.critical_value(1e-4), rel=0.25)
