@@ -35,6 +35,7 @@ ROWS, OUTCOMES = "features", "outcomes"
 _OF_LABELS = (
     "ml_performance",
     "ml_class_performance",
+    "ml_ranking_groups",
     "ml_confusion_rows",
     "ml_label_delay_seconds",
     "ml_labeled_ratio",

@@ -48,6 +48,7 @@ class Housekeeping:
         self._refresher = refresher
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
+        self._one = threading.Lock()
         self._expired_at = 0.0
         self._transactions = 0
 
@@ -68,7 +69,11 @@ class Housekeeping:
                 self._telemetry.errors.labels("", "housekeeping").inc()
 
     def tick(self) -> None:
-        """Do what is due."""
+        """Do what is due; one at a time, whoever asks."""
+        with self._one:
+            self._tick()
+
+    def _tick(self) -> None:
         now = self._clock.time()
         for lane in list(self._lanes.values()):
             self._publisher.check_stale(lane, now)
@@ -98,7 +103,7 @@ class Housekeeping:
                 lane.versions[name].errors.expire(age - retention)
                 lane.index.expire_days(days[name], version=name)
             lane.index.expire_held(now - horizon)
-            compared = lane.contests.complete
+            compared = lane.config.champion is None or lane.contests.complete
             spans = {name: lane.contests.spans(name) for name in ages}
         for name, age in ages.items():
             self._history.before_expiry(lane, name, int(age - retention))
