@@ -14,7 +14,6 @@ UNMEASURED = (
     "multivariate_drift",
     "quality",
     "window",
-    "confusion_rows",
     "labeled_ratio",
     "label_delay_seconds",
     "event_delay_seconds",
@@ -22,6 +21,13 @@ UNMEASURED = (
 )
 """What a model without an evaluation lacks; `performance`, `drift`, `quality` and `window` stand for all
 families whose names begin so."""
+
+OF_TASK: dict[Task, tuple[str, ...]] = {
+    Task.BINARY: ("confusion_rows",),
+    Task.MULTICLASS: ("confusion_rows", "class_performance"),
+    Task.RANKING: ("ranking_groups",),
+}
+"""What only models of one task have, and lack without labels."""
 
 _DELAYS = (("label_delay", "insufficient_labels"), ("event_delay", "empty"))
 
@@ -64,10 +70,16 @@ def _coverage_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
         for name, metric in evaluation.performance.metrics.items()
         if metric.value is not None and metric.baseline is None
     ]
-    if not evaluation.confusion and lane.schema.task in (Task.BINARY, Task.MULTICLASS):
-        missing.append(("confusion_rows", None, "insufficient_labels"))
-    if not evaluation.class_performance and lane.schema.task is Task.MULTICLASS:
-        missing.append(("class_performance", None, "insufficient_labels"))
+    present = {
+        "confusion_rows": evaluation.confusion,
+        "class_performance": evaluation.class_performance,
+        "ranking_groups": evaluation.ranking,
+    }
+    missing += [
+        (measure, None, "insufficient_labels")
+        for measure in OF_TASK.get(lane.schema.task, ())
+        if not present[measure]
+    ]
     if evaluation.labeled_ratio is None:
         missing.append(("labeled_ratio", None, "empty"))
     return missing

@@ -25,7 +25,7 @@ from exporter.families import (
 from exporter.profiles import Grid
 from exporter.service.comparisons import missing_of
 from exporter.service.evaluator import exported_versions
-from exporter.service.gaps import UNMEASURED
+from exporter.service.gaps import OF_TASK, UNMEASURED
 from exporter.service.lane import Lane
 from exporter.service.segments import too_small, worst_first
 from exporter.service.tallies import NO_VERSION
@@ -158,7 +158,8 @@ class Publisher:
     def _unmeasured(lane: Lane) -> Iterator[Sample]:
         """Why nothing is measured: there is no baseline yet, or no row that moved the watermark."""
         missing: list[Missing] = [
-            (measure, None, "no_baseline" if lane.grid is None else "empty") for measure in UNMEASURED
+            (measure, None, "no_baseline" if lane.grid is None else "empty")
+            for measure in (*UNMEASURED, *OF_TASK.get(lane.schema.task, ()))
         ]
         for version in sorted(lane.versions) or ["default"]:
             for window in lane.config.windows:

@@ -124,6 +124,7 @@ PRODUCED = [
 ONLY_SOMETIMES = {
     "ml_undefined": "says what is missing",
     "ml_class_performance": "multiclass only",
+    "ml_ranking_groups": "ranking only",
     "ml_drift_since_timestamp_seconds": "only of columns that drift",
 }
 
