@@ -230,8 +230,8 @@ DRIFT_METHODS: Mapping[str, DriftMethod] = _by_name(
                     "Two-sample Cramer-von Mises criterion: mean squared distance of the two distribution "
                     "functions, times n m / (n + m).", scales_with_rows=True),
         DriftMethod("anderson", "none", _NUMERIC, 0.0075,
-                    "Two-sample Anderson-Darling statistic: as cvm, each square over its variance, so that the "
-                    "tails count; about 1 without drift.", scales_with_rows=True),
+                    "Two-sample Anderson-Darling statistic: as cvm, each square over its variance, so that "
+                    "the tails count; about 1 without drift.", scales_with_rows=True),
         DriftMethod("chi2", "none", _BINNED, 0.01, "Chi-square of homogeneity on deciles or categories.",
                     scales_with_rows=True),
         DriftMethod("tv", "ratio", _BINNED, 0.05, "Total variation distance, in [0, 1]."),

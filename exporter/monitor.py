@@ -45,7 +45,7 @@ from exporter.results import (
     Undefined,
     Window,
 )
-from exporter.schema import Schema, ScoreKind, Task
+from exporter.schema import Role, Schema, ScoreKind, Task
 from exporter.statistics.concept import error_sums
 from exporter.statistics.performance import metrics_of
 from exporter.windows import bucket_starts
@@ -295,10 +295,9 @@ class ModelMonitor:
         _, baseline, _ = self._ready()
         current = self.profile(features)
         report, missing = measure_drift(current, None, baseline, self._settings())
-        report = replace(
-            report,
-            columns={name: column for name, column in report.columns.items() if column.role in {"feature", "embedding"}},
-        )
+        given = {Role.FEATURE, Role.EMBEDDING}
+        columns = {name: column for name, column in report.columns.items() if column.role in given}
+        report = replace(report, columns=columns)
         now = self._clock()
         for name, column in report.columns.items():
             self._records.append(

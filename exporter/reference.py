@@ -221,8 +221,8 @@ def _budget_section() -> list[str]:
         "",
         "Whole families, in this order, until the rest fits; those of a line go together. Each is named by",
         '`ml_undefined{reason="budget"}` and counted by `ml_exporter_series_dropped_total`. What is not',
-        "listed always stays. Of families of segments, the healthiest segments go first, one by one, and the",
-        "value of `ml_undefined` is their number; only when all of them must go do the families go as a whole.",
+        "listed always stays. Of families of segments, the healthiest segments go first, one by one, and",
+        "the value of `ml_undefined` is their number; only when all must go do the families go as a whole.",
         "",
     ]
     lines += [f"{number}. {_code(group)}" for number, group in enumerate(BUDGET_ORDER, 1)]

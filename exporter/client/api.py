@@ -256,7 +256,7 @@ class Client:
     def roll_back_baseline(self, model: str, *, version: str | None = None) -> Mapping[str, Any]:
         """Compare with the baseline that was active before; ValueError when none was.
 
-        It activates the `previous` of the active one, so that a request that is repeated changes nothing more.
+        It activates the `previous` of the active one, so a request that is repeated changes nothing more.
         """
         listed = self.baselines(model)
         active = [one for one in listed if one.get("active") and one.get("version") == version]

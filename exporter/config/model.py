@@ -168,8 +168,8 @@ class Drift(Settings):
         BeforeValidator(partial(_or_word, "auto", what="a list of methods")),
     ] = Field(
         default="auto",
-        description="Tests of all columns together: `auto` (all of them, with at least two numeric features) or "
-        "a list of `mmd`, `pca` and `correlation`; `[]` tests nothing together.",
+        description="Tests of all columns together: `auto` (all of them, with at least two numeric features) "
+        "or a list of `mmd`, `pca` and `correlation`; `[]` tests nothing together.",
     )
     correction: Literal["bh", "bonferroni", "none"] = Field(
         default="bh", description="For testing many columns at once: Benjamini-Hochberg, Bonferroni or none."
@@ -185,8 +185,8 @@ class Drift(Settings):
     minimum_rows: int = Field(default=100, ge=2, description="Rows below which a window gets no verdict.")
     null: Literal["independent", "blocks"] = Field(
         default="independent",
-        description="What chance alone may do: what it does to `independent` rows, or `blocks`: as much as the "
-        "baseline's own stretches of about the window's length differ, by the hour of day for example.",
+        description="What chance alone may do: what it does to `independent` rows, or `blocks`: as much as "
+        "the baseline's own stretches of about the window's length differ, by the hour of day for example.",
     )
 
 
@@ -421,8 +421,8 @@ class ModelConfig(Settings):
     history: History = Field(default=History(), description="How long evaluations are kept.")
     estimation: Literal["auto", "off"] = Field(
         default="auto",
-        description="Performance without labels, estimated with what the baseline's labels teach: `auto` where "
-        "task and scores allow it, or `off`.",
+        description="Performance without labels, estimated with what the baseline's labels teach: `auto` "
+        "where task and scores allow it, or `off`.",
     )
     champion: str | None = Field(
         default=None,

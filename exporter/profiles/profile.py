@@ -281,6 +281,12 @@ class Profile:
         for name, where in self.features.layout.columns.items():
             if int(self.features.counts.block(where).sum()) != self.rows:
                 raise UnreadableError(f"column {name!r} does not speak of the profile's {self.rows} rows")
+        self._verify_totals()
+        if self.rows < 0 or self.labeled_rows < 0 or min(self.tallies.values(), default=0) < 0:
+            raise UnreadableError("a profile's rows are not negative")
+
+    def _verify_totals(self) -> None:
+        """Raise UnreadableError when what was counted of rows together is not of this grid."""
         sizes = {embedding_key(name): grid.sums for name, grid in self.grid.embeddings.items()}
         if self.grid.multivariate is not None:
             sizes[MULTIVARIATE] = self.grid.multivariate.size
@@ -288,8 +294,6 @@ class Profile:
             vector = self.features.totals.get(key)
             if vector is not None and (len(vector) != size or not 0 <= vector[0] <= self.rows):
                 raise UnreadableError(f"the totals {key} do not fit the grid")
-        if self.rows < 0 or self.labeled_rows < 0 or min(self.tallies.values(), default=0) < 0:
-            raise UnreadableError("a profile's rows are not negative")
 
     @staticmethod
     def _block(part: Part, name: str) -> NDArray[np.int64]:

@@ -359,6 +359,7 @@ class Service:
         self,
         model: str,
         curve: str | None = None,
+        *,
         window: str | None = None,
         version: str | None = None,
         segment: str | None = None,

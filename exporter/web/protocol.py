@@ -91,11 +91,21 @@ class ServiceProtocol(Protocol):
     def status(
         self, model: str, window: str | None = None, version: str | None = None, segment: str | None = None
     ) -> Any: ...
-    def segments(self, model: str, **asked: str | None) -> Any: ...
+    def segments(
+        self,
+        model: str,
+        *,
+        window: str | None = None,
+        version: str | None = None,
+        metric: str | None = None,
+        limit: str | None = None,
+        offset: str | None = None,
+    ) -> Any: ...
     def curves(
         self,
         model: str,
         curve: str | None = None,
+        *,
         window: str | None = None,
         version: str | None = None,
         segment: str | None = None,
