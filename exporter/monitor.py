@@ -30,7 +30,7 @@ from exporter.batch import Batch, validate_batch
 from exporter.catalog import DRIFT_METHODS, FAMILIES, PERFORMANCE_METRICS
 from exporter.custommetrics import CustomMetrics, failures_noted, importable, resolve
 from exporter.errors import ConfigurationError, ConflictError, UnreadableError, UnusableBatchError
-from exporter.estimation import Learner, estimated_performance
+from exporter.estimation import Learner, estimated_performance, measure_itself
 from exporter.estimation.report import MEASURE as ESTIMATE
 from exporter.estimation.report import NO_BASELINE
 from exporter.evaluation import Settings, measure_drift, measure_performance, reference_performance
@@ -199,7 +199,9 @@ class ModelMonitor:
         self._baseline = build(
             self._grid, batch, batch.outcomes.label, resolution=None, meters=self._meters()
         ).profile
-        self._learner = Learner(self._baseline, self._minimum_rows, rows=(batch, batch.outcomes.label))
+        labels = batch.outcomes.label
+        measure_itself(self._baseline, batch, labels, minimum_labels=self._minimum_rows)
+        self._learner = Learner(self._baseline, self._minimum_rows, rows=(batch, labels))
         self._last = None
         return self
 

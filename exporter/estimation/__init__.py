@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.estimation.estimator import Estimator, fit_estimator
+from exporter.estimation.estimator import Estimator, fit_estimator, measure_itself
 from exporter.estimation.fitting import fit_losses
 from exporter.estimation.learner import Learner
 from exporter.estimation.losses import LossEstimator
@@ -17,6 +17,7 @@ __all__ = [
     "estimated_performance",
     "fit_estimator",
     "fit_losses",
+    "measure_itself",
     "read_estimator",
     "write_estimator",
 ]

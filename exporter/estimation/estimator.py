@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
+
+from exporter.batch import Batch
 from exporter.estimation.binary import fit_binary
 from exporter.estimation.multiclass import fit_multiclass
 from exporter.profiles import BinaryOutcome, Meters, MulticlassOutcome, Profile, RegressionOutcome
+from exporter.profiles.labelling import known_labels
 from exporter.results import Estimate, Undefined
 
 
@@ -24,6 +29,22 @@ class Estimator(Protocol):
     ) -> dict[str, Estimate | Undefined] | Undefined:
         """Metrics by name over the rows of a profile; why not, where none can be estimated."""
         ...
+
+
+def measure_itself(profile: Profile, batch: Batch, labels: Any, *, minimum_labels: int) -> None:
+    """Add to a new baseline's profile what its own estimator measures of its labelled rows.
+
+    Estimators of several classes learn from that how far off they are on average.
+    """
+    if labels is None or not isinstance(profile.outcome(), MulticlassOutcome):
+        return
+    made = fit_estimator(profile, minimum_labels=minimum_labels)
+    known = known_labels(profile.grid, dataclasses.replace(batch.outcomes, label=labels))
+    if isinstance(made, Undefined) or known is None:
+        return
+    rows = batch if known.all() else batch.take(np.flatnonzero(known))
+    for meter in made.meters.of_whole.rows:
+        profile.outcomes.add_totals(meter(rows))
 
 
 def fit_estimator(profile: Profile, *, minimum_labels: int) -> Estimator | Undefined:

@@ -19,13 +19,17 @@ from numpy.typing import NDArray
 from exporter.batch import Batch
 from exporter.estimation.encoding import Feature, matrix
 from exporter.estimation.shares import counted
-from exporter.estimation.trees import Columns, Trees
+from exporter.estimation.trees import Columns, Forest, Trees
 from exporter.profiles import Meters, Profile
 from exporter.results import Estimate, Undefined
 
 Floats = NDArray[np.float64]
 
-CHUNK_ROWS = 4_096
+MODEL_ERROR = 2.0
+"""Variance of what the trees say of a window's mean, in units of that of a mean of as many labels: they know
+each kind of row from a part of the labels only, and windows are made of other kinds than the baseline."""
+
+CHUNK_ROWS = 16_384
 """Rows that go down the trees at once, so that columns stay in the cache."""
 
 
@@ -50,9 +54,9 @@ class Loss:
     slope: float
     spread: float
 
-    def predict(self, columns: Columns) -> Floats:
-        """The expected error of each row, (n,), at least 0."""
-        return np.maximum(self.intercept + self.slope * self.trees.predict(columns), 0.0)
+    def calibrated(self, predicted: Floats) -> Floats:
+        """The expected error of each row from what the trees say, (n,), at least 0."""
+        return np.maximum(self.intercept + self.slope * predicted, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +92,10 @@ class LossEstimator:
                 digest.update(np.ascontiguousarray(array).tobytes())
         return "estimate", digest.hexdigest()
 
+    @cached_property
+    def _forest(self) -> Forest:
+        return Forest([loss.trees for loss in self.losses])
+
     @property
     def meters(self) -> Meters:
         return Meters(whole_rows=(self.measure,))
@@ -100,8 +108,9 @@ class LossEstimator:
         sums[0] = rows.shape[1]
         for start in range(0, rows.shape[1], CHUNK_ROWS):
             columns = Columns.of(rows[:, start : start + CHUNK_ROWS])
+            predicted = self._forest.predict(columns)
             for place, loss in enumerate(self.losses):
-                errors = loss.predict(columns)
+                errors = loss.calibrated(predicted[place])
                 sums[1 + 2 * place] += errors.sum()
                 sums[2 + 2 * place] += errors @ errors
         return {self.key: sums}
@@ -126,7 +135,7 @@ class LossEstimator:
                 )
                 continue
             mean, variance = known[name]
-            half = z * math.sqrt(variance * (1 / rows + 1 / self.rows))
+            half = z * math.sqrt(variance * (1 / rows + MODEL_ERROR / self.rows))
             bounds = (max(mean - half, 0.0), mean, mean + half)
             lower, value, upper = map(_SHOWN[name](self.scale), bounds)
             results[name] = Estimate(value, lower, upper, int(rows))

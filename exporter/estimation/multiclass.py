@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from exporter.results import Estimate, Undefined
 from exporter.schema import ScoreKind
 from exporter.statistics.estimation.calibration import fit_calibrator
 from exporter.statistics.estimation.multiclass import Layout, accumulate, estimate
+from exporter.statistics.performance import performance
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,8 @@ class MulticlassEstimator:
         Coarse cell of each score cell.
     labels : int
         Labelled rows of the baseline.
+    doubt : mapping of metric to float
+        Estimate minus realised over the baseline's own labelled rows, where it was measured.
     """
 
     grid: Grid
@@ -56,6 +59,7 @@ class MulticlassEstimator:
     shares: Floats
     coarse: NDArray[np.int64]
     labels: int
+    doubt: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> tuple[str, str]:
@@ -118,7 +122,7 @@ class MulticlassEstimator:
         sums = counted(profile, self.key, self.layout.size, minimum_rows)
         if isinstance(sums, Undefined):
             return sums
-        return estimate(self.layout, sums, labels=self.labels, metrics=metrics, z=z)
+        return estimate(self.layout, sums, labels=self.labels, metrics=metrics, z=z, doubt=self.doubt)
 
 
 def fit_multiclass(
@@ -146,7 +150,22 @@ def fit_multiclass(
         both = negatives.any() and positives.any()
         shares.append(fit_calibrator(negatives, positives, values).share if both else values)
         coarse.append(_coarse(negatives, positives))
-    return MulticlassEstimator(grid, codes, np.stack(shares), np.stack(coarse), labels)
+    made = MulticlassEstimator(grid, codes, np.stack(shares), np.stack(coarse), labels)
+    return replace(made, doubt=_doubt(made, profile, outcome))
+
+
+def _doubt(made: MulticlassEstimator, profile: Profile, outcome: MulticlassOutcome) -> dict[str, float]:
+    """How far the estimates of the baseline's own rows are from its labels; empty where it has no sums."""
+    sums = profile.outcomes.totals.get(made.key)
+    if sums is None or len(sums) != made.layout.size or sums[0] <= 0:
+        return {}
+    realised = performance(outcome)
+    guessed = estimate(made.layout, sums, labels=made.labels, metrics=tuple(realised), z=1.0)
+    return {
+        name: guess.value - known.value
+        for name, known in realised.items()
+        if isinstance(known, Estimate) and isinstance(guess := guessed[name], Estimate)
+    }
 
 
 def _coarse(negatives: NDArray[np.int64], positives: NDArray[np.int64]) -> NDArray[np.int64]:

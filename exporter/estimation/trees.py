@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-DEPTH = 3
+DEPTH = 5
 SPLITS, LEAVES = 2**DEPTH - 1, 2**DEPTH
 
 ROWS_BY_COLUMN = 256
-"""From this many rows on each split compares a whole column; fewer rows go down all trees at once."""
+"""From this many rows on splits are compared by column; fewer rows go down all trees at once."""
 
 LARGEST = float(np.finfo(np.float64).max)
+
+Bits = NDArray[np.uint8]
+"""One bit a row, packed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """A sum of complete binary trees of depth 3; what is shallower repeats its leaves.
+    """A sum of complete binary trees of depth 5; what is shallower repeats its leaves.
 
     Attributes
     ----------
-    feature : int32 (T, 7)
-        Column of each split: the root, its two children, their four children.
-    threshold : float64 (T, 7)
+    feature : int32 (T, 31)
+        Column of each split: the root, its two children, their four children, and so on.
+    threshold : float64 (T, 31)
         A greater value goes right.
-    missing_left : bool (T, 7)
+    missing_left : bool (T, 31)
         Whether a missing value goes left.
-    leaf : float64 (T, 8)
+    leaf : float64 (T, 32)
     start : float
         What the leaves are added to.
     """
@@ -39,48 +43,6 @@ class Trees:
     missing_left: NDArray[np.bool_]
     leaf: NDArray[np.float64]
     start: float
-
-    def predict(self, columns: Columns) -> NDArray[np.float64]:
-        """The sum for each row, (n,)."""
-        if columns.rows >= ROWS_BY_COLUMN:
-            return self._by_column(columns)
-        return self._by_row(columns)
-
-    def _by_column(self, columns: Columns) -> NDArray[np.float64]:
-        total = np.full(columns.rows, self.start)
-        for feature, threshold, missing_left, leaf in zip(
-            self.feature.tolist(),
-            self.threshold.tolist(),
-            self.missing_left.tolist(),
-            self.leaf,
-            strict=True,
-        ):
-            right = [
-                (columns.low if left else columns.high)[column] > value
-                for column, value, left in zip(feature, threshold, missing_left, strict=True)
-            ]
-            second = np.where(right[0], right[2], right[1])
-            third = np.where(
-                right[0], np.where(second, right[6], right[5]), np.where(second, right[4], right[3])
-            )
-            place = (right[0].view(np.uint8) << 2) | (second.view(np.uint8) << 1) | third.view(np.uint8)
-            total += leaf.take(place)
-        return total
-
-    def _by_row(self, columns: Columns) -> NDArray[np.float64]:
-        trees = np.arange(len(self.leaf))[:, None]
-        rows = np.arange(columns.rows)[None, :]
-        node = np.zeros((len(self.leaf), columns.rows), np.intp)
-        for _ in range(DEPTH):
-            column = self.feature[trees, node]
-            left = self.missing_left[trees, node]
-            values = np.where(left, columns.low[column, rows], columns.high[column, rows])
-            node = 2 * node + 1 + (values > self.threshold[trees, node])
-        leaves = self.leaf[trees, node - SPLITS]
-        total = np.full(columns.rows, self.start)
-        for tree in leaves:  # in the same order as by columns: the sum is the same to the last digit
-            total += tree
-        return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +69,86 @@ class Columns:
         return cls(np.where(missing, -np.inf, known), np.where(missing, np.inf, known))
 
 
+class Forest:
+    """Several sums of trees over the same columns, evaluated together.
+
+    Boosted trees split at few places: each comparison of a column with a threshold is made once for all of
+    them, and kept as one bit a row. Which way a row goes is then a choice between bits.
+
+    Parameters
+    ----------
+    sums : sequence of Trees
+    """
+
+    def __init__(self, sums: Sequence[Trees]) -> None:
+        self._sums = tuple(sums)
+        places: dict[tuple[bool, int, float], int] = {}
+        self._splits: list[list[list[int]]] = [
+            [
+                [
+                    places.setdefault((left, feature, threshold), len(places))
+                    for left, feature, threshold in zip(*tree, strict=True)
+                ]
+                for tree in zip(
+                    trees.missing_left.tolist(), trees.feature.tolist(), trees.threshold.tolist(), strict=True
+                )
+            ]
+            for trees in self._sums
+        ]
+        self._distinct = tuple(places)
+
+    def predict(self, columns: Columns) -> list[NDArray[np.float64]]:
+        """Each sum for each row, (n,)."""
+        if columns.rows < ROWS_BY_COLUMN:
+            return [_down(trees, columns) for trees in self._sums]
+        right = [
+            np.packbits((columns.low if left else columns.high)[feature] > threshold)
+            for left, feature, threshold in self._distinct
+        ]
+        return [
+            self._summed(trees, splits, right, columns.rows)
+            for trees, splits in zip(self._sums, self._splits, strict=True)
+        ]
+
+    @staticmethod
+    def _summed(trees: Trees, splits: list[list[int]], right: list[Bits], rows: int) -> NDArray[np.float64]:
+        total = np.full(rows, trees.start)
+        for tree, leaf in zip(splits, trees.leaf, strict=True):
+            place = np.zeros(rows, np.uint8)
+            path: list[Bits] = []
+            for depth in range(DEPTH):
+                first = 2**depth - 1
+                level = [right[split] for split in tree[first : 2 * first + 1]]
+                for bit in path:
+                    half = len(level) // 2
+                    level = [
+                        no ^ ((no ^ yes) & bit) for no, yes in zip(level[:half], level[half:], strict=True)
+                    ]
+                path.append(level[0])
+                place += place
+                place |= np.unpackbits(level[0], count=rows)
+            total += leaf.take(place)
+        return total
+
+
+def _down(trees: Trees, columns: Columns) -> NDArray[np.float64]:
+    """All trees at once for a few rows."""
+    number = np.arange(len(trees.leaf))[:, None]
+    rows = np.arange(columns.rows)[None, :]
+    node = np.zeros((len(trees.leaf), columns.rows), np.intp)
+    for _ in range(DEPTH):
+        column = trees.feature[number, node]
+        left = trees.missing_left[number, node]
+        values = np.where(left, columns.low[column, rows], columns.high[column, rows])
+        node = 2 * node + 1 + (values > trees.threshold[number, node])
+    total = np.full(columns.rows, trees.start)
+    for leaves in trees.leaf[number, node - SPLITS]:  # in the order of the trees: the same to the last digit
+        total += leaves
+    return total
+
+
 def exported(model: Any) -> Trees:
-    """The trees of a fitted `HistGradientBoostingRegressor` of depth 3 at most, all columns numeric."""
+    """The trees of a fitted `HistGradientBoostingRegressor` of depth 5 at most, all columns numeric."""
     predictors = [iteration[0] for iteration in model._predictors]  # noqa: SLF001  # checked by the caller
     count = len(predictors)
     trees = Trees(

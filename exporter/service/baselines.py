@@ -30,7 +30,7 @@ from exporter.service.answers import Answer, Request, once
 from exporter.service.backfilling import for_history, halves, marks_of
 from exporter.service.baseline_history import activation_key, difference, previous
 from exporter.service.batches import RAW_EVENT_TIME, raw_arrival, raw_past
-from exporter.service.estimates import inherited, losses_of, note_estimator
+from exporter.service.estimates import inherited, losses_of, note_estimator, note_own_estimates
 from exporter.service.grouping import first_groups
 from exporter.service.lane import Lane
 from exporter.service.meters import meters_of
@@ -118,6 +118,7 @@ class BaselineService:
                     resolution=self._resolution(lane),
                     meters=meters_of(lane, version or "", grid),
                 )
+                note_own_estimates(lane, built.profile, batch, batch.outcomes.label)
                 stored = self._stored(
                     lane,
                     built,
@@ -229,6 +230,7 @@ class BaselineService:
             labels = self._known_labels(lane, batch, None)
             meters = meters_of(lane, "", grid)
             built = build(grid, batch, labels, resolution=self._resolution(lane), meters=meters)
+            note_own_estimates(lane, built.profile, batch, labels)
             stored = self._stored(
                 lane,
                 built,

@@ -17,6 +17,7 @@ from exporter.estimation import (
     estimated_performance,
     fit_estimator,
     fit_losses,
+    measure_itself,
     read_estimator,
     write_estimator,
 )
@@ -53,6 +54,16 @@ def losses_of(lane: Lane, grid: Grid, batch: Batch, labels: Any) -> bytes:
         log.exception("the errors of model %s cannot be learned", lane.name)
         return b""
     return b"" if isinstance(made, Undefined) else write_estimator(made)
+
+
+def note_own_estimates(lane: Lane, profile: Profile, batch: Batch, labels: Any) -> None:
+    """Let the profile of a new baseline tell how far its own estimates are from its labels."""
+    if lane.config.estimation == "off":
+        return
+    try:
+        measure_itself(profile, batch, labels, minimum_labels=lane.config.drift.minimum_rows)
+    except Exception:  # as in losses_of
+        log.exception("the estimates of model %s cannot be checked", lane.name)
 
 
 def inherited(lane: Lane, version: str | None) -> bytes:

@@ -18,7 +18,7 @@ from exporter.errors import UnreadableError
 from exporter.estimation import LossEstimator, fit_losses, read_estimator, write_estimator
 from exporter.estimation.encoding import Feature, matrix
 from exporter.estimation.storage import MAGIC
-from exporter.estimation.trees import ROWS_BY_COLUMN, Columns, exported
+from exporter.estimation.trees import DEPTH, LEAVES, ROWS_BY_COLUMN, Columns, Forest, exported
 from exporter.profiles.envelope import open_envelope, seal
 from exporter.results import Undefined
 from exporter.schema import Column, Kind, Schema, Task
@@ -59,12 +59,14 @@ def test_exported_trees_predict_what_the_model_predicts(count):
     train = np.round(generator.normal(size=(2000, 4)), 1)
     train[generator.uniform(size=train.shape) < 0.1] = np.nan
     target = np.nan_to_num(train[:, 0]) ** 2 + np.isnan(train[:, 1])
-    model = HistGradientBoostingRegressor(max_iter=20, max_depth=3, max_leaf_nodes=8).fit(train, target)
+    model = HistGradientBoostingRegressor(max_iter=20, max_depth=DEPTH, max_leaf_nodes=LEAVES).fit(
+        train, target
+    )
     test = np.round(generator.normal(0, 2, (count, 4)), 1)
     test[generator.uniform(size=test.shape) < 0.1] = np.nan
     test[generator.uniform(size=test.shape) < 0.05] = np.inf
     expected = model.predict(test)
-    assert exported(model).predict(Columns.of(test.T)) == pytest.approx(expected, abs=1e-9)
+    assert Forest([exported(model)]).predict(Columns.of(test.T))[0] == pytest.approx(expected, abs=1e-9)
 
 
 def test_harder_rows_are_expected_to_err_more(estimator):

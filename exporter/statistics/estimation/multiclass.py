@@ -8,8 +8,9 @@ positives of each class by coarse score cell, and the expected losses.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 PRODUCT_CLASSES = 12
 """Up to so many classes products of probabilities are kept; beyond, variances are taken from the expected
 confusion matrix, which makes bounds wider than they need be."""
+
+NO_DOUBT: Mapping[str, float] = MappingProxyType({})
 
 LOSS_SUMS = 4
 """Expected log loss and its variance, expected Brier score and its variance, summed over rows."""
@@ -152,7 +155,13 @@ def _losses(chance: Floats, scores: Floats) -> Floats:
 
 
 def estimate(
-    layout: Layout, sums: Floats, *, labels: int, metrics: Sequence[str], z: float
+    layout: Layout,
+    sums: Floats,
+    *,
+    labels: int,
+    metrics: Sequence[str],
+    z: float,
+    doubt: Mapping[str, float] = NO_DOUBT,
 ) -> dict[str, Estimate | Undefined]:
     """Metrics by name.
 
@@ -161,6 +170,9 @@ def estimate(
     labels : int
         Labelled rows that the calibrators were fitted on; they are taken to err as that many rows of the
         window would.
+    doubt : mapping of metric to float
+        How far the estimates of the baseline itself were from its labels: calibrating one class at a time and
+        making the shares sum to 1 is not calibrating them together. Added to the error of the bounds.
     """
     read = layout.read(sums)
     inflation = 1 + read.rows / labels
@@ -171,7 +183,13 @@ def estimate(
             results[name] = found
         else:
             value, variance = found
-            results[name] = bounded(name, value, math.sqrt(max(variance, 0.0)), z, int(read.rows))
+            results[name] = bounded(
+                name,
+                value,
+                math.hypot(math.sqrt(max(variance, 0.0)), doubt.get(name, 0.0)),
+                z,
+                int(read.rows),
+            )
     return results
 
 
