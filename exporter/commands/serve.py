@@ -100,7 +100,7 @@ def serve(
         ingestions=max_ingestions,
         threads=max_ingestions + WebLimits().threads - WebLimits().ingestions,
     )
-    threadpool_limits(1, user_api="blas")  # batches share the cores; threads of BLAS would wait for each other
+    threadpool_limits(1, user_api="blas")  # batches share the cores; its threads would wait for each other
     settings = WebSettings(listen_address, web_config, allow_anonymous, external_url, limits)
     exporter = Exporter(read_configuration(config_file), storage, settings)
     run_until_signal(exporter, drain_timeout)
