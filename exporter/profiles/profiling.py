@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from exporter.errors import UnusableBatchError
 from exporter.profiles.arrival import arrival_tallies
+from exporter.profiles.blas import one_blas_thread
 from exporter.profiles.categorical import count_categorical
 from exporter.profiles.delays import count_delays
 from exporter.profiles.grid import CategoricalGrid, NumericGrid
@@ -239,13 +239,11 @@ class _Recorder:
             kernel.count(self._short, self.counter, self.sums, self.extremes)
         tasks = iter(self.tasks)
         if threads <= 1 or len(self.tasks) < 2:
-            _work(tasks, rows)
+            with one_blas_thread():  # for 100 rows two take four times as long
+                _work(tasks, rows)
             return
         # threads of BLAS beside these would wait for each other
-        with (
-            threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(threads, thread_name_prefix="profile") as pool,
-        ):
+        with one_blas_thread(), ThreadPoolExecutor(threads, thread_name_prefix="profile") as pool:
             for done in [pool.submit(_work, tasks, rows) for _ in range(threads)]:
                 done.result()
 
