@@ -1,7 +1,7 @@
 """Multivariate drift: what it costs, how often it alarms when nothing drifts, and what it finds.
 
 Every rate is of the exporter's own grids, sums and tests, with a new baseline for every five windows. Single
-tests are taken at 5 % without correction and minimum effect (`false alarms`), power is of the verdicts that are exported.
+tests are taken at 5 % without correction and minimum effect (false alarms); power is of exported verdicts.
 
     python -m benchmarks.multivariate [--rows 1000000] [--repetitions 200] [--only cost|null|power|embedding]
 """
