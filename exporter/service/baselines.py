@@ -484,6 +484,7 @@ def _classes(schema: Schema) -> tuple[str, ...]:
 
 def together(tables: Sequence[pa.Table]) -> pa.Table:
     """One table of several; columns whose types have nothing in common become text."""
+    tables = [_without_exactness(table, tables) for table in tables]
     clashing = {
         name for name in {field for table in tables for field in table.column_names} if _clash(name, tables)
     }
@@ -492,12 +493,27 @@ def together(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive")
 
 
+def _without_exactness(table: pa.Table, others: Sequence[pa.Table]) -> pa.Table:
+    """Whole numbers of columns that came with fractions too, rounded where a fraction has fewer digits."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_integer(field.type) and any(
+            pa.types.is_floating(other.schema.field(field.name).type)
+            for other in others
+            if field.name in other.column_names
+        ):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64(), safe=False))
+    return table
+
+
 def _clash(name: str, tables: Sequence[pa.Table]) -> bool:
-    fields = [table.schema.field(name) for table in tables if name in table.column_names]
+    """Whether a column's values have no type in common that holds them all."""
+    found = [
+        table.select([name]).replace_schema_metadata(None) for table in tables if name in table.column_names
+    ]
+    if all(table.schema.field(0).type == found[0].schema.field(0).type for table in found):
+        return False
     try:
-        pa.unify_schemas(
-            [pa.schema([field.with_metadata(None)]) for field in fields], promote_options="permissive"
-        )
+        pa.concat_tables(found, promote_options="permissive")
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         return True
     return False

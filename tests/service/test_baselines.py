@@ -397,6 +397,25 @@ def test_a_promoted_window_keeps_its_buckets(bench: Make, rows: Rows) -> None:
     assert again.body["buckets"] == answer.body["buckets"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "first", "then"),
+    [
+        ("numeric", pa.array([2**62 + 1] * 300), pa.array([0.5] * 300)),
+        ("numeric", pa.array([2**63] * 300, pa.uint64()), pa.array([-1] * 300)),
+        ("datetime", pa.array([2**36] * 300, pa.timestamp("s")), pa.array([0] * 300, pa.timestamp("ns"))),
+    ],
+)
+def test_first_rows_whose_types_hold_each_other_badly_make_a_baseline(
+    bench: Make, rows: Rows, kind: str, first: pa.Array, then: pa.Array
+) -> None:
+    """Numbers and times that the common type cannot hold exactly cost no push."""
+    b = bench(features={"odd": kind}, segments=[])
+    b.push(rows(300).append_column("odd", first))
+    b.push(rows(300, 300).append_column("odd", then))
+    assert [found["provisional"] for found in b.service.list_baselines("m")["baselines"]] == [True]
+    assert b.service.show_model("m")["rows"] == 600
+
+
 def test_first_rows_of_undeclared_features_bring_no_column_of_ours(bench: Make, rows: Rows) -> None:
     """Inferred features are the user's columns only, and a restart keeps them; the same rows do not drift."""
     b = bench(features=None)
