@@ -25,6 +25,7 @@ ORDER = (
     "quality",
     "block_nulls",
     "comparison",
+    "estimation",
     "null_calibration",
     "multivariate",
     "coverage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.estimation.binary import BinaryEstimator
 from exporter.estimation.estimator import Estimator, fit_estimator, measure_itself
 from exporter.estimation.fitting import fit_losses
 from exporter.estimation.learner import Learner
@@ -10,6 +11,7 @@ from exporter.estimation.report import Estimated, estimated_performance
 from exporter.estimation.storage import read_estimator, write_estimator
 
 __all__ = [
+    "BinaryEstimator",
     "Estimated",
     "Estimator",
     "Learner",

@@ -188,7 +188,7 @@ def with_estimates(
     Parameters
     ----------
     recent : Pieces or None
-        The outcomes of the newest window; None where nothing is estimated, as for segments.
+        The outcomes of the newest window; None where nothing is estimated.
     outcomes : Pieces or None
         Those of the window that ends at the label watermark.
     """
@@ -208,4 +208,6 @@ def with_estimates(
     except Exception as error:  # noqa: BLE001  # as above
         failed(MEASURE, None, error)
         made = Estimated(missing=((MEASURE, None, "error"), (ERROR, None, "error")))
-    return replace(evaluation, estimates=made.metrics, undefined=(*evaluation.undefined, *made.missing))
+    # of segments estimates are in the API only, and what is not exported is not missing there
+    missing = made.missing if evaluation.segment is None else ()
+    return replace(evaluation, estimates=made.metrics, undefined=(*evaluation.undefined, *missing))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from exporter.clock import Clock
 from exporter.custommetrics import with_failures
-from exporter.estimation import Estimator
+from exporter.estimation import BinaryEstimator, Estimator
 from exporter.evaluation import (
     Failed,
     Missing,
@@ -58,6 +58,11 @@ class Plan:
     """What estimates performance without labels."""
     stored: StoredBaseline | None
     """The baseline with its buckets."""
+
+    @property
+    def estimates_segments(self) -> bool:
+        """Whether estimates are read off cells, which segments have too."""
+        return isinstance(self.estimator, BinaryEstimator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +282,9 @@ def input_of(
         outcome_span, outcomes = series.pieces(window.name, labeled_until, "outcomes")
         if not key:
             errors = state.errors.stream(float("-inf"), outcome_span.end)
-    recent = None if key else series.pieces(window.name, plan.watermark, "outcomes", "recent")[1]
+    recent = None
+    if large and lane.config.estimation != "off" and (not key or plan.estimates_segments):
+        recent = series.pieces(window.name, plan.watermark, "outcomes", "recent")[1]
     subject = Subject(
         model=lane.name,
         version=plan.version,

@@ -82,6 +82,24 @@ def test_estimates_come_before_labels_and_their_error_after(bench: Make) -> None
     assert "ml_performance_estimate_error{" in b.service.snapshot().text.decode()
 
 
+def test_segments_of_binary_models_are_estimated_in_the_api(bench: Make) -> None:
+    """A segment has estimates of its own in the API; the exposition has those of the whole only."""
+    b = bench()
+    b.service.create_baseline("m", table=scored(6000, 0, seed=1))
+    rows = scored(3000, 10_000, seed=2)
+    b.push(without_labels(rows))
+    part = b.evaluated(window="6h", segment="carrier=AA")["estimated"]["accuracy"]
+    assert part["rows"] == sum(value == "AA" for value in rows["carrier"].to_pylist())
+    assert part["lower"] < part["value"] < part["upper"]
+    assert "ml_segment_performance_estimate" not in b.service.snapshot().text.decode()
+    assert 'measure="performance_estimate"' in b.service.snapshot().text.decode()
+    assert not [
+        entry
+        for entry in b.service.status("m", segment="carrier=AA")["undefined"]
+        if entry["measure"].startswith("performance_estimate")
+    ]
+
+
 def test_the_error_waits_until_labels_cover_the_window(bench: Make) -> None:
     """With a tenth of the labels there is a realised value but no error of the estimate yet."""
     b = bench()
