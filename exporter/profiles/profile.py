@@ -26,14 +26,14 @@ from exporter.profiles.outcome import (
 )
 from exporter.profiles.ranking import RankingOutcome
 from exporter.profiles.vectors import Counts
-from exporter.schema import Role, ScoreKind, Task
+from exporter.schema import Kind, Role, ScoreKind, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from exporter.profiles.grid import Grid
+    from exporter.profiles.grid import ColumnGrid, Grid
     from exporter.profiles.layout import PartLayout
     from exporter.profiles.multivariate import EmbeddingGrid
 
@@ -45,10 +45,14 @@ Totals = dict[tuple[str, ...], "NDArray[np.float64]"]
 """Additive float vectors that lie on no grid, such as ``("custom", metric)``; one name, one length."""
 
 
+MOST_READ = 1_000
+"""Columns that a profile keeps ready once they were read; one takes up to 16 kB."""
+
+
 class Part:
     """One part's vectors: counts, sums, extremes, new categories by column, and totals by name."""
 
-    __slots__ = ("counts", "extremes", "layout", "novel", "sums", "totals")
+    __slots__ = ("changes", "counts", "extremes", "layout", "novel", "sums", "totals")
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Part:
         self.extremes = no_extremes(layout.extremes) if extremes is None else extremes
         self.novel: dict[str, Novel] = {} if novel is None else novel
         self.totals: Totals = {} if totals is None else totals
+        self.changes = 0
 
     def add(self, other: Part, cap: int, key: str) -> None:
         self.add_totals(other.totals)
@@ -80,6 +85,7 @@ class Part:
 
     def add_totals(self, totals: Mapping[tuple[str, ...], NDArray[np.float64]]) -> None:
         """Add vectors to those of the same names; UnreadableError when one has another length."""
+        self.changes += 1
         for name, vector in totals.items():
             known = self.totals.get(name)
             if known is not None and len(known) != len(vector):
@@ -125,7 +131,7 @@ class Profile:
         ``("undeclared", column)``, ``("type", column, type)``, ``("behind", buckets)``.
     """
 
-    __slots__ = ("features", "grid", "labeled_rows", "outcomes", "rows", "tallies")
+    __slots__ = ("_read", "features", "grid", "labeled_rows", "outcomes", "rows", "tallies")
 
     def __init__(
         self,
@@ -143,6 +149,8 @@ class Profile:
         self.features = Part(grid.layout.features) if features is None else features
         self.outcomes = Part(grid.layout.outcomes) if outcomes is None else outcomes
         self.tallies: Tallies = {} if tallies is None else tallies
+        self._read: dict[str, tuple[Part, int, NumericColumn | CategoricalColumn]] = {}
+        """Columns with the part that they were read of, and its changes until then."""
 
     @classmethod
     def empty(cls, grid: Grid) -> Profile:
@@ -189,9 +197,22 @@ class Profile:
         )
 
     def column(self, name: str) -> NumericColumn | CategoricalColumn:
-        """What is known of one column; KeyError when the grid has none of that name."""
+        """What is known of one column, do not write to it; KeyError when the grid has none of that name.
+
+        The same object until rows are added: drift and quality ask for each more than once, and for the
+        baseline's in every evaluation.
+        """
         grid = self.grid.columns[name]
         part = self.outcomes if grid.role is Role.LABEL else self.features
+        known = self._read.get(name)
+        if known is not None and known[0] is part and known[1] == part.changes:
+            return known[2]
+        column = self._column(name, grid, part)
+        if known is not None or len(self._read) < MOST_READ:
+            self._read[name] = (part, part.changes, column)
+        return column
+
+    def _column(self, name: str, grid: ColumnGrid, part: Part) -> NumericColumn | CategoricalColumn:
         counts = part.counts.block(part.layout.columns[name])
         if isinstance(grid, CategoricalGrid):
             novel = part.novel.get(name, {})
@@ -199,12 +220,13 @@ class Profile:
         first = part.layout.column_sums[name]
         minimum, maximum = part.extremes[:, part.layout.extremes_of[name]].tolist()
         column = numeric.read_column(grid, counts, part.sums[first : first + 4], minimum, maximum)
-        vectors = self.grid.embeddings.get(name)
-        return column if vectors is None else self._embedding(column, vectors)
+        if grid.kind is not Kind.EMBEDDING:
+            return column
+        return self._embedding(column, self.grid.embeddings.get(name))
 
-    def _embedding(self, column: NumericColumn, vectors: EmbeddingGrid) -> EmbeddingColumn:
+    def _embedding(self, column: NumericColumn, vectors: EmbeddingGrid | None) -> EmbeddingColumn:
         totals = self.features.totals.get(embedding_key(column.grid.name))
-        if totals is None or len(totals) != vectors.sums:
+        if vectors is None or totals is None or len(totals) != vectors.sums:
             return EmbeddingColumn.of(column, None)
         return EmbeddingColumn.of(column, EmbeddingSums(vectors, totals))
 

@@ -182,3 +182,31 @@ def test_verify_refuses_what_no_rows_could_give(rows, grids, damage):
         profile.tallies["received",] = -1
     with pytest.raises(UnreadableError):
         profile.verify()
+
+
+def test_a_column_is_read_once_until_rows_are_added(rows, grids):
+    """The same object as long as nothing has changed, and what is added shows at once."""
+    grid = grids[Task.BINARY]
+    first, second = (whole(grid, rows.batch(seed, 300)) for seed in (1, 2))
+    before = {name: first.column(name) for name in grid.columns}
+    assert all(first.column(name) is column for name, column in before.items())
+    expected = first + second
+    copied = first.copy()
+    first.add(second)
+    for name, column in before.items():
+        merged = first.column(name)
+        assert merged is not column
+        assert merged.n == expected.column(name).n == column.n + second.column(name).n
+        assert copied.column(name).n == column.n
+
+
+def test_a_column_follows_rows_that_are_added_to_a_part_of_two_profiles(rows, grids):
+    """Two profiles may share a part; what one adds to it shows in the other."""
+    grid = grids[Task.BINARY]
+    profile = whole(grid, rows.batch(1, 300))
+    shared = Profile(grid, rows=profile.rows, features=profile.features)
+    assert shared.column("amount").n == profile.column("amount").n
+    profile.add(whole(grid, rows.batch(2, 300)))
+    assert shared.column("amount").n == profile.column("amount").n
+    shared.features = whole(grid, rows.batch(3, 10)).features
+    assert shared.column("amount").n < profile.column("amount").n
