@@ -214,6 +214,19 @@ def test_push_and_baseline_commands(served, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert run(["baseline", "list", "churn", "--url", url]) == 0
     assert capsys.readouterr().out.count("1000 rows") == 2
+    assert run(["baseline", "rollback", "churn", "--url", url]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == made
+    other = next(line.split()[0] for line in _listed(url, capsys) if made not in line)
+    assert run(["baseline", "diff", "churn", other, "--url", url]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["with"], found["drift"]["detected_columns"]) == (made, [])
+    assert run(["baseline", "refresh", "churn", "--url", url]) == 0
+    assert json.loads(capsys.readouterr().out)["source"] == "refresh"
     assert run(["baseline", "delete", "churn", "nothing", "--url", url]) == 1
     assert run(["push", "unknown", str(rows), "--url", url]) == 1
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def _listed(url, capsys):
+    assert run(["baseline", "list", "churn", "--url", url]) == 0
+    return capsys.readouterr().out.splitlines()
