@@ -61,14 +61,16 @@ def path_of(masses: NDArray[np.float64]) -> Path:
 
 def _cut(masses: NDArray[np.float64], variance: float) -> list[tuple[float, float | None]]:
     """(length, barrier) of each step: jumps, and runs of smaller masses as stretches."""
-    jumps = np.flatnonzero(masses >= JUMP * variance)
-    bounds = np.unique(np.concatenate(([0], jumps, jumps + 1, [len(masses)])))
-    totals = np.add.reduceat(masses, bounds[:-1])
-    roughness = np.add.reduceat(masses**1.5, bounds[:-1]) / totals
-    is_jump = np.isin(bounds[:-1], jumps)
+    jumps = masses >= JUMP * variance
+    starts = jumps.copy()
+    starts[1:] |= jumps[:-1]
+    starts[0] = True
+    bounds = np.flatnonzero(starts)
+    totals = np.add.reduceat(masses, bounds)
+    roughness = np.add.reduceat(masses * np.sqrt(masses), bounds) / totals
     steps: list[tuple[float, float | None]] = []
     carried = 0.0
-    for total, rough, jump in zip(totals.tolist(), roughness.tolist(), is_jump.tolist(), strict=True):
+    for total, rough, jump in zip(totals.tolist(), roughness.tolist(), jumps[bounds].tolist(), strict=True):
         if not jump and total < MERGE * variance:
             carried += total
             continue
