@@ -36,13 +36,12 @@ from exporter.estimation.report import NO_BASELINE
 from exporter.evaluation import Settings, measure_drift, measure_performance, reference_performance
 from exporter.families import evaluation_samples
 from exporter.profilefile import write_profiles
-from exporter.profiles import Grid, Meters, Profile, encode, profile_outcomes, profile_rows
+from exporter.profiles import NO_METERS, Grid, Meters, Profile, encode, profile_outcomes, profile_rows
 from exporter.results import (
     DriftReport,
     EstimatedMetric,
     Evaluation,
     PerformanceResults,
-    Undefined,
     Window,
 )
 from exporter.schema import Role, Schema, ScoreKind, Task
@@ -274,13 +273,13 @@ class ModelMonitor:
         """
         grid, _, schema = self._ready()
         estimator = NO_BASELINE if self._learner is None else self._learner.estimator
-        meters = () if isinstance(estimator, Undefined) else estimator.meters.of_whole.rows
         needed = schema if features is not None else replace(schema, features=())
         table = self._table(
             needed, features, y_pred=y_pred, y_true=None, y_score=y_score, groups=None
         )
         batch = self._validate(table, needed)
-        recent = profile_rows(grid, replace(batch, schema=schema), meters=meters)
+        meters = NO_METERS if self._learner is None else self._learner.meters
+        recent = profile_rows(grid, replace(batch, schema=schema), meters=meters.rows)
         made = estimated_performance(
             estimator,
             recent,
@@ -352,9 +351,10 @@ class ModelMonitor:
         starts = bucket_starts(batch.event_time, resolution)
         buckets = []
         meters = (error_sums, *self._meters().outcomes)
+        estimates = () if self._learner is None else self._learner.meters.rows
         for start in np.unique(starts):
             part = batch.take(np.flatnonzero(starts == start))
-            profile = profile_rows(grid, part)
+            profile = profile_rows(grid, part, meters=estimates)
             if part.outcomes.label is not None:
                 profile = profile.merge(profile_outcomes(grid, part.outcomes, meters=meters))
             buckets.append((int(start), profile))

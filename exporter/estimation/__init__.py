@@ -7,6 +7,7 @@ from exporter.estimation.estimator import Estimator, fit_estimator, measure_itse
 from exporter.estimation.fitting import fit_losses
 from exporter.estimation.learner import Learner
 from exporter.estimation.losses import LossEstimator
+from exporter.estimation.multiclass import MulticlassEstimator
 from exporter.estimation.report import Estimated, estimated_performance
 from exporter.estimation.storage import read_estimator, write_estimator
 
@@ -16,6 +17,7 @@ __all__ = [
     "Estimator",
     "Learner",
     "LossEstimator",
+    "MulticlassEstimator",
     "estimated_performance",
     "fit_estimator",
     "fit_losses",

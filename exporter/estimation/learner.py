@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from exporter.batch import Batch
 from exporter.estimation.estimator import Estimator, fit_estimator
 from exporter.estimation.fitting import fit_losses
 from exporter.estimation.storage import read_estimator, write_estimator
-from exporter.profiles import Profile, RegressionOutcome
+from exporter.profiles import NO_METERS, Meters, Profile, RegressionOutcome
 from exporter.results import Undefined
 
 
@@ -41,13 +42,18 @@ class Learner:
         self._rows = rows if self._regressor else None
         self._stored = stored
 
-    @property
+    @cached_property
     def estimator(self) -> Estimator | Undefined:
         """The estimator, or why there is none."""
         data = self.to_bytes()
         if data:
             return read_estimator(data)
         return fit_estimator(self._baseline, minimum_labels=self._minimum_labels)
+
+    @property
+    def meters(self) -> Meters:
+        """What the estimator measures of rows; nothing where there is none."""
+        return NO_METERS if isinstance(self.estimator, Undefined) else self.estimator.meters.of_whole
 
     def to_bytes(self) -> bytes:
         """What goes beside the baseline's profile in a file; empty where the profile is enough."""

@@ -92,6 +92,11 @@ class LossEstimator:
                 digest.update(np.ascontiguousarray(array).tobytes())
         return "estimate", digest.hexdigest()
 
+    @property
+    def size(self) -> int:
+        """Length of its totals."""
+        return 1 + 2 * len(self.losses)
+
     @cached_property
     def _forest(self) -> Forest:
         return Forest([loss.trees for loss in self.losses])
@@ -102,7 +107,7 @@ class LossEstimator:
 
     def measure(self, batch: Batch) -> Mapping[tuple[str, ...], Floats]:
         """Rows with a prediction, and the sums of their expected errors and of these squared, by loss."""
-        sums = np.zeros(1 + 2 * len(self.losses))
+        sums = np.zeros(self.size)
         rows = matrix(self.features, batch)
         rows = rows[:, np.isfinite(rows[0])]
         sums[0] = rows.shape[1]
@@ -119,7 +124,7 @@ class LossEstimator:
         self, profile: Profile, *, metrics: Sequence[str], z: float, minimum_rows: int
     ) -> dict[str, Estimate | Undefined] | Undefined:
         """Metrics by name over the rows that were measured with this estimator."""
-        sums = counted(profile, self.key, 1 + 2 * len(self.losses), minimum_rows)
+        sums = counted(profile, self.key, self.size, minimum_rows)
         if isinstance(sums, Undefined):
             return sums
         rows = float(sums[0])

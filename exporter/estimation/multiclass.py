@@ -74,6 +74,11 @@ class MulticlassEstimator:
         return Layout(len(self.grid.classes), len(self.codes), RANKING_CELLS)
 
     @property
+    def size(self) -> int:
+        """Length of its totals."""
+        return self.layout.size
+
+    @property
     def order(self) -> list[int]:
         """Places in `grid.classes`, those with a score first."""
         rest = [code for code in range(len(self.grid.classes)) if code not in self.codes]

@@ -14,6 +14,8 @@ from exporter.batch import Batch
 from exporter.estimation import (
     Estimated,
     Estimator,
+    LossEstimator,
+    MulticlassEstimator,
     estimated_performance,
     fit_estimator,
     fit_losses,
@@ -78,6 +80,13 @@ def note_estimator(lane: Lane, baseline: StoredBaseline, grid: Grid) -> None:
     profile = decode(baseline.profile, grid, stored=True)
     lane.estimators[baseline.id] = _made(lane, baseline, profile, log_failure)
     lane.next_baseline = baseline
+
+
+def total_sizes(lane: Lane) -> dict[tuple[str, ...], int]:
+    """How long the sums of each known estimator are; the caller holds the lane's lock or gate."""
+    late = [estimator for _, estimator in tuple(lane.late_estimators.values())]
+    known = (*lane.estimators.values(), *late)
+    return {one.key: one.size for one in known if isinstance(one, (LossEstimator, MulticlassEstimator))}
 
 
 def estimate_meters(lane: Lane, version: str, grid: Grid | None) -> tuple[RowMeter, ...]:

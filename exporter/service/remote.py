@@ -9,6 +9,7 @@ from exporter.errors import ConflictError, UnusableBatchError
 from exporter.profilefile import ProfileFile, grid_id_of, read_profiles
 from exporter.service.answers import Answer, Request, once
 from exporter.service.backfilling import marks_of
+from exporter.service.estimates import total_sizes
 from exporter.service.lane import Lane
 from exporter.service.profiling import merged
 from exporter.service.slices import slice_meter
@@ -130,6 +131,7 @@ def check_totals(lane: Lane, pushed: ProfileFile) -> None:
     slices = slice_meter(lane, pushed.grid)
     sizes = {measure.key: WIDTH for measure in lane.custom.measures}
     sizes |= {} if slices is None else slices.sizes
+    sizes |= total_sizes(lane)
     for _, profile in pushed.buckets:
         for key, vector in profile.outcomes.totals.items():
             if sizes.get(key, vector.size) != vector.size:

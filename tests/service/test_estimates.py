@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from exporter import ModelMonitor
 from tests.service.conftest import HOUR, NOW, Bench
 
 Make = Callable[..., Bench]
@@ -306,3 +307,20 @@ def test_estimation_can_be_turned_off(bench: Make) -> None:
     b.push(without_labels(scored(300, 10_000, seed=2)))
     assert estimated(b) == {}
     assert missing(b, "performance_estimate") == set()
+
+
+def test_pushed_profiles_carry_the_sums_of_estimates(bench: Make) -> None:
+    """A monitor whose baseline the exporter imported measures what the exporter's estimator needs."""
+    b = bench(**REGRESSION, baseline={"source": "pushed"})
+    rows = measured(4000, 0, seed=1).to_pandas()
+    monitor = ModelMonitor("m", task="regression", clock=lambda: NOW)
+    monitor.set_baseline(rows["truth"], rows["answer"], rows[["x", "kind"]])
+    b.service.create_baseline("m", artifact=monitor.baseline_artifact(), regrid=True)
+    later = measured(3000, 10_000, seed=2).to_pandas().rename(columns={"answer": "prediction"})
+    data = monitor.profile_file(
+        later[["x", "kind", "prediction", "at"]], resolution=b.config.models["m"].resolution, timestamp="at"
+    )
+    b.service.ingest_profile("m", data)
+    estimate = estimated(b)["mae"]
+    assert estimate["rows"] == 3000
+    assert estimate["value"] == pytest.approx((later["prediction"] - later["truth"]).abs().mean(), rel=0.15)
