@@ -44,7 +44,7 @@ class RedealtNull:
 
     def critical_value(self, level: float, floor: float = 0.0) -> float:
         if level < self.chances[-1]:
-            return max(floor, self.tail.critical_value(level) / self.stretch)
+            return max(floor, float(self.values[-1]), self.tail.critical_value(level) / self.stretch)
         return max(floor, float(np.interp(-level, -self.chances, self.values)))
 
 
@@ -82,12 +82,16 @@ def _null_of(statistics: NDArray[np.float64], tail: Null) -> Null:
     values, first = np.unique(ordered, return_index=True)
     chances = (len(ordered) - first + 1) / (len(ordered) + 1)
     kept = chances >= LEAST_CHANCE
+    met = tail.critical_value(float(chances[kept][-1]))
+    if not met > 0:  # nearly all deals are alike: the rare ones count too
+        kept[:] = True
+        met = tail.critical_value(float(chances[-1]))
     values, chances = np.append(0.0, values[kept]), np.append(1.0, chances[kept])
     if values[1] <= 0:
         values, chances = values[1:], chances[1:]
     if not values[-1] > 0:
         return tail
-    return RedealtNull(values, chances, tail, tail.critical_value(float(chances[-1])) / float(values[-1]))
+    return RedealtNull(values, chances, tail, met / float(values[-1]) if met > 0 else 1.0)
 
 
 def _gaps(below: NDArray[np.int64], m: int, n: int) -> NDArray[np.float64]:

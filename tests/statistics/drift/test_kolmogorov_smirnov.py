@@ -45,6 +45,21 @@ def test_p_value_of_continuous_values_is_kolmogorovs(numeric_pair):
         assert test.p_value == pytest.approx(float(special.kolmogorov(root * test.statistic)), abs=0.06)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_rare_value_in_a_window_of_few_rows(numeric_pair, rows):
+    """Where nearly all ways to deal the rows give one statistic, every level still has its critical value."""
+    baseline, current = np.zeros(700), np.zeros(rows)
+    baseline[0], current[0] = 1.0, 2.0
+    test = kolmogorov_smirnov(*numeric_pair(baseline, current))
+    assert 0 < test.p_value < 0.05
+    levels = (0.3, 0.05, 1e-3, 1e-6)
+    critical = [test.null.critical_value(level) for level in levels]
+    assert critical == sorted(critical)
+    for level, value in zip(levels, critical, strict=True):
+        assert (test.statistic > value) == (test.p_value < level)
+        assert test.null.p_value(value * 1.0001) <= level
+
+
 def test_bridge_at_one_point_is_normal():
     """Two values make a test of two proportions: a normal variable."""
     path = path_of(np.array([0.3, 0.7]))
