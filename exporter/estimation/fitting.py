@@ -112,8 +112,9 @@ def _boosted(rows: Floats, errors: Floats) -> Any:
         early_stopping=False,
         random_state=SEED,
     )
+    known = np.where(np.isnan(rows).all(axis=1, keepdims=True), 0.0, rows)  # or binning fails
     with threadpool_limits(1, "openmp"):  # its threads spin: where others work too, two take minutes
-        return model.fit(np.ascontiguousarray(rows.T), errors)
+        return model.fit(np.ascontiguousarray(known.T), errors)
 
 
 def _predicted(model: Any, rows: Floats) -> Floats:

@@ -52,6 +52,16 @@ def estimator() -> LossEstimator:
     return made
 
 
+def test_a_column_without_values_teaches_nothing():
+    """Where a feature is missing in every row, or has one value, the others are learned all the same."""
+    batch, truth = rows(600, 1)
+    table = batch.table.drop_columns(["x", "at"]).append_column("x", pa.nulls(600, pa.float64()))
+    table = table.append_column("at", pa.array([7] * 600, pa.timestamp("s")))
+    assert isinstance(
+        fit_losses(validate_batch(table, SCHEMA, now=0.0), truth, 5.0, minimum_labels=100), LossEstimator
+    )
+
+
 @pytest.mark.parametrize("count", [1, 50, ROWS_BY_COLUMN, 1000])
 def test_exported_trees_predict_what_the_model_predicts(count):
     """By row and by column, with missing values, infinities and ties at thresholds."""
