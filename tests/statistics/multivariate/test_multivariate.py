@@ -294,6 +294,25 @@ def test_embedding_columns_get_a_verdict_of_their_own():
     assert missing == []
 
 
+@pytest.mark.parametrize("vector", [np.zeros(16), np.full(16, np.nan)])
+def test_embeddings_of_a_baseline_without_spread_have_a_reason(vector):
+    """Vectors of a baseline that are all zero or missing cannot be compared, which is no failure."""
+    kinds = {"vector": Kind.EMBEDDING, "x": Kind.NUMERIC}
+    rng = np.random.default_rng(3)
+
+    def part(vectors):
+        return {"vector": pa.array(list(vectors.astype(np.float32))), "x": rng.normal(size=500)}
+
+    baseline, current = profiled(part(np.tile(vector, (500, 1))), part(rng.normal(size=(500, 16))), kinds)
+
+    def failed(measure, subject, error):
+        raise AssertionError((measure, subject)) from error
+
+    for methods in ("auto", ["mmd", "pca"]):
+        report, _ = measure_drift(current, None, baseline, Settings(methods=methods), failed)
+        assert report["vector"].reason in {None, "not_comparable", "insufficient_rows"}
+
+
 def test_a_window_of_profiles_is_tested_together():
     """From rows to the report: methods as configured, reasons listed, failures contained."""
     rng = np.random.default_rng(12)
