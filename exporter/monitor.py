@@ -274,9 +274,7 @@ class ModelMonitor:
         grid, _, schema = self._ready()
         estimator = NO_BASELINE if self._learner is None else self._learner.estimator
         needed = schema if features is not None else replace(schema, features=())
-        table = self._table(
-            needed, features, y_pred=y_pred, y_true=None, y_score=y_score, groups=None
-        )
+        table = self._table(needed, features, y_pred=y_pred, y_true=None, y_score=y_score, groups=None)
         batch = self._validate(table, needed)
         meters = NO_METERS if self._learner is None else self._learner.meters
         recent = profile_rows(grid, replace(batch, schema=schema), meters=meters.rows)
