@@ -258,13 +258,24 @@ class ProfileSeries:
         span, width = self.span(name, newest), self.width(name)
         running = self._running.get((name, part, use))
         if running is None or running.span != span:
-            merged = Profile.empty(self.grid)
-            for start in self._within(span, width):
-                self._tiers[width][start].add_to(merged, (part,))
+            same = self._running_sum(name, part, span)
+            merged = Profile.empty(self.grid) if same is None else same.copy()
+            if same is None:
+                for start in self._within(span, width):
+                    self._tiers[width][start].add_to(merged, (part,))
             if self.compact:
                 return span, merged
             running = self._running[name, part, use] = _Running(span, merged)
         return span, running.profile
+
+    def _running_sum(self, name: str, part: Part, span: Span) -> Profile | None:
+        """What another use of a window has merged already."""
+        sums = (
+            running.profile
+            for (window, of, _), running in self._running.items()
+            if (window, of, running.span) == (name, part, span)
+        )
+        return next(sums, None)
 
     def pieces(self, name: str, newest: float, part: Part, use: str = "") -> tuple[Span, Pieces]:
         """The window that ends with the bucket of `newest`, to be merged after the lock is released."""

@@ -313,6 +313,25 @@ def test_a_running_window_equals_a_rebuilt_one() -> None:
         same(running, series.window(name, 59.0, part)[1], part)
 
 
+def test_uses_of_one_window_are_merged_once_and_kept_apart() -> None:
+    """A use that asks for the span of another one's sum starts from that; rows then enter both once."""
+    series = ProfileSeries(GRID, 1.0, WINDOWS)
+    for start, delta in DELTAS[:40]:
+        series.add(start, delta)
+    _, first = series.window("20", 59.0, "outcomes")
+    _, features = series.window("20", 59.0, "features", "recent")
+    _, second = series.window("20", 59.0, "outcomes", "recent")
+    _, earlier = series.window("20", 50.0, "outcomes", "earlier")
+    same(second, first, "outcomes")
+    assert second is not first
+    for start, delta in DELTAS[40:]:
+        series.add(start, delta)
+    for running in (first, second):
+        same(running, between(series.span("20", 59.0)), "outcomes")
+    same(features, between(series.span("20", 59.0)), "features")
+    same(earlier, between(series.span("20", 50.0)), "outcomes")
+
+
 def test_expired_buckets_are_forgotten() -> None:
     """What ends before an instant goes from every tier; what overlaps it stays."""
     series = ProfileSeries(GRID, 1.0, WINDOWS)
