@@ -35,7 +35,7 @@ Novel = dict[str, int]
 """Names of new categories and their rows. A count of 0 stays: its name still holds a place under the cap."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class CategoricalColumn:
     """One categorical column of a profile.
 

@@ -36,7 +36,7 @@ DEVIATION_LIMIT = 1e140
 """What lies further from the center counts in the sums as if it lay there: no sum is ever infinite."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class NumericColumn:
     """One numeric column of a profile.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exporter.findings import OutlierShare
+from exporter.statistics.remembered import remembered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,13 +42,12 @@ def outlier_share(baseline: NumericView, current: NumericView, *, reach: float =
         1.5 for Tukey's inner fences.
     """
     edges = baseline.grid.edges
-    below, at, above = _cumulative(baseline.cells)
-    first, third, least, most = (_quantile(edges, at, below, above, q) for q in (0.25, 0.75, TAIL, 1 - TAIL))
-    spread = edges[third] - edges[first]
-    lower_fence = min(float(edges[first] - reach * spread), float(edges[least]))
-    upper_fence = max(float(edges[third] + reach * spread), float(edges[most]))
-    low = int(np.searchsorted(edges, lower_fence))
-    high = int(np.searchsorted(edges, upper_fence, side="right")) - 1
+    first, third, least, most = _quartiles_and_tails(baseline)
+    spread = third - first
+    lower_fence = min(first - reach * spread, least)
+    upper_fence = max(third + reach * spread, most)
+    low = int(edges.searchsorted(lower_fence))
+    high = int(edges.searchsorted(upper_fence, side="right")) - 1
     under, over = _beyond(current, low, high)
     if low == 0 and not current.minimum < lower_fence:
         under = 0
@@ -62,6 +62,17 @@ def outlier_share(baseline: NumericView, current: NumericView, *, reach: float =
         below=under,
         above=over,
     )
+
+
+@remembered
+def _quartiles_and_tails(baseline: NumericView) -> tuple[float, float, float, float]:
+    """The quantiles 1/4, 3/4, `TAIL` and 1 - `TAIL`."""
+    edges = baseline.grid.edges
+    below, at, total = _cumulative(baseline.cells)
+    first, third, least, most = (
+        float(edges[_quantile(edges, at, below, total, q)]) for q in (0.25, 0.75, TAIL, 1 - TAIL)
+    )
+    return first, third, least, most
 
 
 def _beyond(column: NumericView, low: int, high: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from exporter.statistics.drift.views import (
     is_numeric,
 )
 from exporter.statistics.quality.score import quality_score
+from exporter.statistics.remembered import remembered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -163,13 +164,21 @@ def in_range_ratio(baseline: NumericView, current: NumericView) -> float:
     in the cell that holds the minimum or maximum count as inside, and rows beyond the edges as outside unless
     the current minimum or maximum shows that none is.
     """
-    edges, cells = baseline.grid.edges, current.cells
-    low = 2 * int(np.searchsorted(edges, baseline.minimum)) + int(baseline.minimum in edges)
-    high = 2 * int(np.searchsorted(edges, baseline.maximum)) + int(baseline.maximum in edges)
+    cells = current.cells
+    low, high = _extreme_cells(baseline)
     low = 1 if low == 0 and current.minimum < baseline.minimum else low
     high = len(cells) - 2 if high == len(cells) - 1 and current.maximum > baseline.maximum else high
     inside = int(cells[low : high + 1].sum())
     return inside / (int(current.n) + int(current.nonfinite))
+
+
+@remembered
+def _extreme_cells(baseline: NumericView) -> tuple[int, int]:
+    """The cells that hold the minimum and the maximum."""
+    edges = baseline.grid.edges
+    low = 2 * int(np.searchsorted(edges, baseline.minimum)) + int(baseline.minimum in edges)
+    high = 2 * int(np.searchsorted(edges, baseline.maximum)) + int(baseline.maximum in edges)
+    return low, high
 
 
 def _known_category(

@@ -76,3 +76,15 @@ def test_share_is_a_ratio_and_grows_with_the_reach(baseline, current):
     shares = [outlier_share(*pair(baseline, current), reach=reach).ratio for reach in (0.5, 1.5, 3.0)]
     assert all(0 <= share <= 1 for share in shares)
     assert shares == sorted(shares, reverse=True)
+
+
+def test_fences_are_of_the_baseline_that_is_given():
+    """What was computed for one baseline is used for no other, nor is one reach for another."""
+    generator = np.random.default_rng(5)
+    grid = numeric_grid(generator.normal(size=5_000))
+    narrow, wide = (numeric_column(grid, generator.normal(size=5_000) * scale) for scale in (0.3, 1.0))
+    current = numeric_column(grid, generator.normal(size=5_000))
+    first = outlier_share(narrow, current)
+    assert outlier_share(wide, current).upper > first.upper
+    assert outlier_share(narrow, current, reach=0.5).upper < first.upper
+    assert outlier_share(narrow, current) == first
