@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from exporter.custommetrics import Measure, measured
 from exporter.inspection import inspected
-from exporter.multivariate import measure_together
+from exporter.multivariate import measure_together, tests_together
 from exporter.profiles import (
     BinaryOutcome,
     DelayHistogram,
@@ -268,10 +268,10 @@ def measure_drift(
 ) -> tuple[DriftReport, list[Missing]]:
     """Every profiled column against the baseline's; the label is read off the labelled rows."""
     empty = DriftReport(alpha=settings.drift_threshold, rows=current.rows)
-    if baseline is None:
-        return empty, [("drift", None, "no_baseline")]
-    if current.grid.id != baseline.grid.id:
-        return empty, [("drift", None, "not_comparable")]
+    if baseline is None or current.grid.id != baseline.grid.id:
+        why = "no_baseline" if baseline is None else "not_comparable"
+        several = tests_together(current, settings.multivariate)
+        return empty, [("drift", None, why), *([("multivariate_drift", None, why)] if several else ())]
     broken: dict[str, ColumnDrift] = {}
 
     def breaks(measure: str, subject: str | None, error: Exception) -> None:

@@ -28,7 +28,7 @@ def measure_together(
 
     One that fails takes nothing with it: `failed` is told, and each method that fails has the reason `error`.
     """
-    if methods == "auto" and not _has_two_numbers(current):
+    if not tests_together(current, methods):
         return MultivariateReport(alpha=alpha)
 
     def report(chosen: Sequence[str]) -> MultivariateReport:
@@ -42,14 +42,17 @@ def measure_together(
         )
 
     names = chosen_methods(methods)
-    if not names:
-        return MultivariateReport(alpha=alpha)
     try:
         return report(names)
     except Exception as error:  # noqa: BLE001  # whatever it is, the rest of the evaluation goes on
         failed(error)
     broken = {name: MultivariateTest(name, reason="error", detail="see the log") for name in names}
     return MultivariateReport(broken, alpha)
+
+
+def tests_together(profile: Profile, methods: Literal["auto"] | Sequence[str]) -> bool:
+    """Whether rows are tested together at all."""
+    return _has_two_numbers(profile) if methods == "auto" else bool(chosen_methods(methods))
 
 
 def _has_two_numbers(profile: Profile) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from exporter.errors import ConflictError
@@ -24,6 +25,12 @@ def activation_key(baseline: StoredBaseline) -> tuple[str, str, str]:
 def activated(lane: Lane, baseline: StoredBaseline) -> float | None:
     """When a baseline was last made the active one; None for one that never was."""
     return lane.state.get(activation_key(baseline))
+
+
+def next_instant(lane: Lane, kind: str, now: float) -> float:
+    """Now, or just after the latest instant of a kind (`activated`, say): the clock may go back."""
+    latest = max((at for key, at in lane.state.items() if key[0] == kind), default=float("-inf"))
+    return now if now > latest else math.nextafter(latest, math.inf)
 
 
 def succession(lane: Lane, baseline: StoredBaseline) -> dict[str, Any]:

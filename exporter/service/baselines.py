@@ -28,7 +28,7 @@ from exporter.profiles import Grid, Profile, encode
 from exporter.schema import Schema, Task
 from exporter.service.answers import Answer, Request, once
 from exporter.service.backfilling import for_history, halves, marks_of
-from exporter.service.baseline_history import activation_key, difference, previous
+from exporter.service.baseline_history import activation_key, difference, next_instant, previous
 from exporter.service.batches import RAW_EVENT_TIME, raw_arrival, raw_past
 from exporter.service.estimates import inherited, losses_of, note_estimator, note_own_estimates
 from exporter.service.grouping import first_groups
@@ -258,13 +258,14 @@ class BaselineService:
             commit.deltas, misfits = self._all_raw_deltas(lane, grid)
             commit.marks = marks_of(lane, commit.deltas)
             warnings = [*warnings, *misfits]
-            commit.state = {("grid_created", grid.id): stored.created, **lane.class_codes()}
+            created = next_instant(lane, "grid_created", stored.created)
+            commit.state = {("grid_created", grid.id): created, **lane.class_codes()}
             for version in {version for version, _ in lane.raw}:
                 mine = [delta for delta in commit.deltas if delta.version == version]
                 commit.bins[version, grid.id] = lane.bin_index(grid).count(merged(mine, grid))
                 commit.state["bins_since", version, grid.id] = stored.created
         if stored.active:
-            commit.state[activation_key(stored)] = stored.created
+            commit.state[activation_key(stored)] = next_instant(lane, "activated", stored.created)
         answer = Answer(201, {**self.describe(stored), "warnings": list(warnings), "duplicate": False})
         commit.answer = replace(request, version=stored.version).answered(answer, stored.created)
         self._store.submit(commit).result()
@@ -403,7 +404,8 @@ class BaselineService:
                     code="other_grid",
                 )
             self._store.activate_baseline(lane.name, baseline_id)
-            note = Commit(model=lane.name, state={activation_key(baseline): self._clock.time()})
+            instant = next_instant(lane, "activated", self._clock.time())
+            note = Commit(model=lane.name, state={activation_key(baseline): instant})
             self._store.submit(note).result()
             with lane.lock:
                 lane.count(note)

@@ -416,6 +416,24 @@ def test_first_rows_whose_types_hold_each_other_badly_make_a_baseline(
     assert b.service.show_model("m")["rows"] == 600
 
 
+def test_the_newest_grid_is_in_use_though_the_clock_went_back(bench: Make, rows: Rows) -> None:
+    """Which grid and which baseline came last does not depend on the clock."""
+    b = bench(segments=[])
+    first = b.service.create_baseline("m", table=rows(600)).body["id"]
+    b.clock.advance(-120)
+    b.service.create_baseline("m", table=rows(600, 1000, shift=2.0), regrid=True)
+    b.push(rows(300, 5000, shift=2.0))
+    for _ in range(2):
+        assert b.evaluated("drift", window="6h")["columns"]["distance"]["detected"] is False
+        b.restart()
+    second = b.service.create_baseline("m", table=rows(600, 9000, shift=2.0)).body["id"]
+    b.clock.advance(-120)
+    third = b.service.create_baseline("m", table=rows(600, 12_000, shift=2.0)).body["id"]
+    assert b.service.roll_back_baseline("m").body["id"] == second
+    assert b.service.roll_back_baseline("m").body["id"] == third
+    assert first not in {second, third}
+
+
 def test_first_rows_of_undeclared_features_bring_no_column_of_ours(bench: Make, rows: Rows) -> None:
     """Inferred features are the user's columns only, and a restart keeps them; the same rows do not drift."""
     b = bench(features=None)
