@@ -131,7 +131,7 @@ class Profile:
         ``("undeclared", column)``, ``("type", column, type)``, ``("behind", buckets)``.
     """
 
-    __slots__ = ("_read", "features", "grid", "labeled_rows", "outcomes", "rows", "tallies")
+    __slots__ = ("_read", "_together", "features", "grid", "labeled_rows", "outcomes", "rows", "tallies")
 
     def __init__(
         self,
@@ -151,6 +151,7 @@ class Profile:
         self.tallies: Tallies = {} if tallies is None else tallies
         self._read: dict[str, tuple[Part, int, NumericColumn | CategoricalColumn]] = {}
         """Columns with the part that they were read of, and its changes until then."""
+        self._together: tuple[Part, int, MultivariateSums] | None = None
 
     @classmethod
     def empty(cls, grid: Grid) -> Profile:
@@ -245,13 +246,21 @@ class Profile:
         return column
 
     def multivariate(self) -> MultivariateSums | None:
-        """What the rows add up to together; None where they were not measured so."""
+        """What the rows add up to together; None where they were not measured so.
+
+        The same object until rows are added, with what was computed of it.
+        """
+        part, known = self.features, self._together
+        if known is not None and known[0] is part and known[1] == part.changes:
+            return known[2]
         grid, totals = self.grid.multivariate, self.features.totals.get(MULTIVARIATE)
         if grid is None or totals is None or len(totals) != grid.size:
             return None
         columns = self.features.layout.columns
         counts = [self.features.counts.block(columns[name])[-2:] for name in grid.numeric]
-        return MultivariateSums(grid, totals, np.array([block.sum() for block in counts]))
+        sums = MultivariateSums(grid, totals, np.array([block.sum() for block in counts]))
+        self._together = part, part.changes, sums
+        return sums
 
     def coarse_counts(self, name: str) -> NDArray[np.int64]:
         """Rows with a (finite) value by coarse bin of ``grid.columns[name].coarse``, (bins,)."""

@@ -105,6 +105,21 @@ def test_nothing_is_measured_together_where_it_is_not_asked_for(rows, grid):
     assert profile.column("vector").vectors is None
 
 
+def test_what_rows_add_up_to_is_read_once_until_rows_are_added(rows, grid):
+    """The same object, with its moments, as long as nothing has changed; then that of all rows."""
+    first, second = (profile_rows(grid, rows.batch(seed, 200)) for seed in (1, 2))
+    together, vectors = first.multivariate(), first.column("vector").vectors
+    assert first.multivariate() is together
+    moments = together.moments
+    expected = (first + second).multivariate()
+    first.add(second)
+    assert first.multivariate().n == expected.n == 400
+    np.testing.assert_array_equal(first.multivariate().totals, expected.totals)
+    np.testing.assert_array_equal(first.multivariate().moments, expected.moments)
+    assert not np.array_equal(first.multivariate().moments, moments)
+    assert first.column("vector").vectors.n > vectors.n
+
+
 @pytest.mark.parametrize("key", ["thresholds", "residual", "numeric", "waves", "founding"])
 def test_a_damaged_member_is_unreadable(grid, key):
     """A grid whose multivariate part is cut short is refused, not used."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exporter.results import Contribution
+from exporter.statistics.remembered import remembered
 
 if TYPE_CHECKING:
     from exporter.statistics.multivariate.correlation import CorrelationChanges
@@ -81,6 +82,7 @@ def changed_residuals(baseline: MultivariateView, current: MultivariateView) -> 
     )
 
 
+@remembered
 def _residuals(sample: MultivariateView) -> Floats:
     """Mean squared reconstruction error of each column, (d,)."""
     grid = sample.grid
