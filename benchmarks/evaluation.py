@@ -18,7 +18,7 @@ from benchmarks.running import configuration, rows
 from exporter.clock import ManualClock
 from exporter.config import parse_config
 from exporter.service import Service
-from exporter.service.evaluator import evaluate_lane
+from exporter.service.evaluation.evaluator import evaluate_lane
 from exporter.store import Store
 
 BUCKETS, ROWS = 24, 10_000

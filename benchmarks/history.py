@@ -24,9 +24,9 @@ from exporter.clock import ManualClock
 from exporter.config import parse_config
 from exporter.results import Evaluation
 from exporter.service import Service
-from exporter.service.history import OUTCOMES, ROWS, records_of
-from exporter.service.history_queries import Question
-from exporter.service.recomputation import Recomputation
+from exporter.service.history.questions import Question
+from exporter.service.history.recomputation import Recomputation
+from exporter.service.history.recording import OUTCOMES, ROWS, records_of
 from exporter.store import Change, HistoryRecord, Store
 
 HOUR, DAY = 3600.0, 86_400.0

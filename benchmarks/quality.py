@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from exporter.batch import Batch, validate_batch
 from exporter.evaluation import Settings, log_failure, measure_quality
-from exporter.inspection import inspected
+from exporter.evaluation.inspection import inspected
 from exporter.profiles import Profile, build_grid, profile_rows
 from exporter.schema import Column, Kind, Schema, Task
 from exporter.statistics.quality.volume import SPANS, History, volume

@@ -20,7 +20,7 @@ from exporter.config import CustomMetric, SegmentSearch
 from exporter.custommetrics import CustomMetrics
 from exporter.rules import RuleWorker
 from exporter.schema import Task
-from exporter.service.slices import MISSING, OTHER, Axis, SliceMeter
+from exporter.service.ingestion.slices import MISSING, OTHER, Axis, SliceMeter
 from exporter.statistics.slices import SliceSearch, Tables, weak_slices
 
 Codes = np.ndarray

@@ -15,11 +15,11 @@ from exporter.catalog import (
     SEGMENTED,
     segment_name,
 )
-from exporter.compared import Comparison
 from exporter.config import ModelConfig
 from exporter.exposition import Sample
-from exporter.findings import VolumeReport
 from exporter.results import Delays, Evaluation, QualityReport
+from exporter.results.comparison import Comparison
+from exporter.results.findings import VolumeReport
 
 Missing = tuple[str, str | None, str]
 """(measure, subject or None, reason)."""

@@ -187,9 +187,7 @@ class ModelMonitor:
             group=GROUP if task is Task.RANKING else None,
             ranking_k=self._ranking_k,
         )
-        table = self._table(
-            schema, features, y_pred=y_pred, y_true=truth, y_score=y_score, groups=groups
-        )
+        table = self._table(schema, features, y_pred=y_pred, y_true=truth, y_score=y_score, groups=groups)
         batch = self._validate(table, schema)
         schema = resolved_schema(schema, batch) if features is not None else schema.with_features(())
         batch = self._validate(table, schema)
@@ -232,9 +230,7 @@ class ModelMonitor:
         the columns that metrics of your own read are looked at.
         """
         grid, baseline, schema = self._ready()
-        table = self._table(
-            schema, features, y_pred=y_pred, y_true=y_true, y_score=y_score, groups=groups
-        )
+        table = self._table(schema, features, y_pred=y_pred, y_true=y_true, y_score=y_score, groups=groups)
         batch = self._validate(table, replace(schema, features=()))
         outcomes = profile_outcomes(grid, batch.outcomes, meters=self._meters().outcomes)
         settings = self._settings()
@@ -328,9 +324,7 @@ class ModelMonitor:
         batch = self._validate(as_table(frame, schema.features), schema, outcomes_optional=True)
         profile = profile_rows(grid, batch, threads=2 if batch.rows >= 50_000 else 1)
         if batch.outcomes.label is not None:
-            profile = profile.merge(
-                profile_outcomes(grid, batch.outcomes, meters=self._meters().outcomes)
-            )
+            profile = profile.merge(profile_outcomes(grid, batch.outcomes, meters=self._meters().outcomes))
         return profile
 
     def profile_file(self, frame: Table, *, resolution: float, timestamp: str | None = None) -> bytes:

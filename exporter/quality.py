@@ -17,7 +17,7 @@ from exporter.batch import Batch, validate_batch
 from exporter.columns.repeats import repeated_rows
 from exporter.errors import UnusableBatchError
 from exporter.evaluation import Settings, log_failure, measure_quality
-from exporter.inspection import inspected
+from exporter.evaluation.inspection import inspected
 from exporter.profiles import Profile, build_grid, profile_rows
 from exporter.results import QualityReport
 from exporter.rules import RuleSet

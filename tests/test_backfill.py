@@ -225,7 +225,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def exported(service: Service, step: float = 0.0, **filters: Any) -> str:
-    from exporter.service.history_queries import Question
+    from exporter.service.history.questions import Question
 
     question = Question("performance", **filters)
     return b"".join(service.history_openmetrics("flights", question, step=step)).decode()

@@ -6,7 +6,6 @@ import pickle
 import numpy as np
 import pytest
 
-from exporter.records import plain
 from exporter.results import (
     ColumnDrift,
     Delays,
@@ -20,6 +19,7 @@ from exporter.results import (
     Undefined,
     Window,
 )
+from exporter.results.records import plain
 
 
 def _report() -> DriftReport:

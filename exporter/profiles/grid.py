@@ -306,19 +306,23 @@ class Grid:
     def _content(self) -> dict[str, Any]:
         """What the id is the hash of: all that decides where a row is counted."""
         schema = self.schema
-        return self.together_to_dict() | {
-            "version": GRID_VERSION,
-            "task": schema.task.value,
-            "prediction": schema.prediction,
-            "label": schema.label,
-            "positive_label": str(schema.positive_label) if schema.task is Task.BINARY else None,
-            "score_columns": schema.score,
-            "columns": [column.to_dict() for column in self.columns.values()],
-            "score": None if self.score is None else self.score.to_dict(),
-            "classes": self.classes,
-            "target": (self.target_center, self.target_scale),
-            "novel_cap": self.novel_cap,
-        } | ({"ranking_k": schema.ranking_k} if schema.task is Task.RANKING else {})
+        return (
+            self.together_to_dict()
+            | {
+                "version": GRID_VERSION,
+                "task": schema.task.value,
+                "prediction": schema.prediction,
+                "label": schema.label,
+                "positive_label": str(schema.positive_label) if schema.task is Task.BINARY else None,
+                "score_columns": schema.score,
+                "columns": [column.to_dict() for column in self.columns.values()],
+                "score": None if self.score is None else self.score.to_dict(),
+                "classes": self.classes,
+                "target": (self.target_center, self.target_scale),
+                "novel_cap": self.novel_cap,
+            }
+            | ({"ranking_k": schema.ranking_k} if schema.task is Task.RANKING else {})
+        )
 
     def together_to_dict(self) -> dict[str, Any]:
         """What is fixed over several columns and elements, as JSON values; only what there is."""

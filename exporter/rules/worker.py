@@ -107,7 +107,7 @@ def _rehearse(connection: Any) -> None:
     _answer(connection, b"E", b"regexp_matches(\"k0\", 'a', 'c') AND \"k1\" < TIMESTAMP '2020-01-01'")
     _answer(connection, b"E", b'CAST("k0" AS INTEGER) > 0')
     _answer(connection, b"E", b"nothing")
-    _answer(connection, b"V", b'CAST(coalesce("k0" = \'a\', false) AS DOUBLE) AS c0')
+    _answer(connection, b"V", b"CAST(coalesce(\"k0\" = 'a', false) AS DOUBLE) AS c0")
 
 
 def _read(source: BinaryIO, size: int) -> bytes | None:

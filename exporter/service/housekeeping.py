@@ -7,12 +7,12 @@ import threading
 from collections.abc import Mapping
 
 from exporter.clock import Clock
-from exporter.service.arrivals import judge_again
-from exporter.service.evaluator import Evaluator
-from exporter.service.history_upkeep import HistoryUpkeep
+from exporter.service.baselines.refresh import Refresher
+from exporter.service.evaluation.arrivals import judge_again
+from exporter.service.evaluation.evaluator import Evaluator
+from exporter.service.history.upkeep import HistoryUpkeep
 from exporter.service.lane import Lane
 from exporter.service.publisher import Publisher
-from exporter.service.refresh import Refresher
 from exporter.service.telemetry import Telemetry
 from exporter.store import Store
 

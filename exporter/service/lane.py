@@ -10,23 +10,23 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.compared import Comparison
 from exporter.config import ModelConfig
 from exporter.custommetrics import CustomMetrics
 from exporter.estimation import Estimator
 from exporter.evaluation import Reference
 from exporter.profiles import BinIndex, Grid, Profile, decode
 from exporter.results import Evaluation, Undefined
+from exporter.results.comparison import Comparison
 from exporter.rules import RuleSet
 from exporter.schema import Role, Schema
-from exporter.service.arrivals import Judged
-from exporter.service.contests import Contests
-from exporter.service.error_sums import ErrorSums
-from exporter.service.flights import Flights
+from exporter.service.comparing.contests import Contests
+from exporter.service.evaluation.arrivals import Judged
+from exporter.service.evaluation.error_sums import ErrorSums
 from exporter.service.gate import Gate
-from exporter.service.payload import SEGMENT_SEPARATOR, LabelCodes
-from exporter.service.profiling import SegmentValues
-from exporter.service.slices import SliceMeter
+from exporter.service.ingestion.flights import Flights
+from exporter.service.ingestion.payload import SEGMENT_SEPARATOR, LabelCodes
+from exporter.service.ingestion.profiling import SegmentValues
+from exporter.service.ingestion.slices import SliceMeter
 from exporter.statistics.drift.blocks import BlockEffect
 from exporter.store import Commit, Delta, PredictionIndex, StoredBaseline
 from exporter.windows import ProfileSeries

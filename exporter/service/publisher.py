@@ -23,12 +23,12 @@ from exporter.families import (
     volume_samples,
 )
 from exporter.profiles import Grid
-from exporter.service.comparisons import missing_of
-from exporter.service.evaluator import exported_versions
-from exporter.service.gaps import OF_TASK, UNMEASURED
+from exporter.service.comparing.comparisons import missing_of
+from exporter.service.evaluation.evaluator import exported_versions
+from exporter.service.evaluation.gaps import OF_TASK, UNMEASURED
+from exporter.service.ingestion.tallies import NO_VERSION
 from exporter.service.lane import Lane
-from exporter.service.segments import too_small, worst_first
-from exporter.service.tallies import NO_VERSION
+from exporter.service.questions.segments import too_small, worst_first
 from exporter.service.telemetry import Telemetry
 
 CATALOGUE = ""

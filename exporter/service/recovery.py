@@ -8,10 +8,10 @@ from exporter.config import ModelConfig
 from exporter.custommetrics import CustomMetrics
 from exporter.profiles import Grid, row_counts
 from exporter.rules import RuleSet
-from exporter.service.baselines import read_raw
-from exporter.service.contests import STATE, Contests
+from exporter.service.baselines.making import read_raw
+from exporter.service.comparing.contests import STATE, Contests
+from exporter.service.ingestion.payload import LabelCodes
 from exporter.service.lane import Lane, split_segment
-from exporter.service.payload import LabelCodes
 from exporter.store import Store
 
 log = logging.getLogger(__name__)

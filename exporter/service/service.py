@@ -16,25 +16,25 @@ from exporter.errors import BusyError, ExporterError, NotFoundError, UnusableBat
 from exporter.exposition import Snapshot
 from exporter.rules import RuleSet, RuleWorker
 from exporter.schema import Schema
-from exporter.service import queries
 from exporter.service.answers import Answer, Request
-from exporter.service.baseline_history import succession
-from exporter.service.baselines import BaselineService
-from exporter.service.batches import BatchIngestion
-from exporter.service.comparisons import comparisons
-from exporter.service.curves import curves
-from exporter.service.evaluator import Evaluator
-from exporter.service.history import HistoryRecorder
-from exporter.service.history_queries import Question, history, known_versions, open_history
-from exporter.service.history_upkeep import HistoryUpkeep
+from exporter.service.baselines.making import BaselineService
+from exporter.service.baselines.refresh import Refresher, blocked_refreshes
+from exporter.service.baselines.succession import succession
+from exporter.service.comparing.comparisons import comparisons
+from exporter.service.evaluation.evaluator import Evaluator
+from exporter.service.history.questions import Question, history, known_versions, open_history
+from exporter.service.history.recording import HistoryRecorder
+from exporter.service.history.upkeep import HistoryUpkeep
 from exporter.service.housekeeping import Housekeeping
-from exporter.service.labels import LabelIngestion
+from exporter.service.ingestion.batches import BatchIngestion
+from exporter.service.ingestion.labels import LabelIngestion
+from exporter.service.ingestion.remote import ProfileIngestion
 from exporter.service.lane import Lane
 from exporter.service.publisher import Publisher
+from exporter.service.questions import queries
+from exporter.service.questions.curves import curves
+from exporter.service.questions.segments import segments
 from exporter.service.recovery import recover
-from exporter.service.refresh import Refresher, blocked_refreshes
-from exporter.service.remote import ProfileIngestion
-from exporter.service.segments import segments
 from exporter.service.telemetry import Telemetry
 from exporter.store import Commit, Store
 

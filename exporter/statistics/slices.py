@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy import special
 
-from exporter.records import Record
+from exporter.results.records import Record
 from exporter.statistics.drift.multiplicity import benjamini_hochberg
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from exporter.durations import parse_duration
 from exporter.errors import BadRequestError
-from exporter.service.history_queries import DEFAULT_POINTS, Question
+from exporter.service.history.questions import DEFAULT_POINTS, Question
 from exporter.web.operations import parse_time
 
 

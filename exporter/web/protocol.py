@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from exporter.schema import Schema
-from exporter.service.history_queries import Question
+from exporter.service.history.questions import Question
 
 
 class AnswerProtocol(Protocol):

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.service.admission import admit
+from exporter.service.ingestion.admission import admit
 
 
 @settings(max_examples=80, deadline=None)

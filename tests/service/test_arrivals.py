@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.formats import decode
-from exporter.service.arrivals import Pace, buckets_behind, complete_until, local_clock
+from exporter.service.evaluation.arrivals import Pace, buckets_behind, complete_until, local_clock
 
 from .conftest import HOUR, NOW, Bench
 from .test_publisher import evaluated, of, page, tick

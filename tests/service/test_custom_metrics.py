@@ -15,7 +15,7 @@ from exporter.config import parse_config
 from exporter.errors import UnusableBatchError
 from exporter.profilefile import write_profiles
 from exporter.profiles import profile_outcomes, profile_rows
-from exporter.service.meters import meters_of
+from exporter.service.ingestion.meters import meters_of
 
 from .conftest import HOUR, MODEL, NOW, labels_of
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.errors import BadRequestError, NotFoundError
-from exporter.service.history_queries import Question
+from exporter.service.history.questions import Question
 
 from .conftest import HOUR, NOW, Bench, labels_of
 

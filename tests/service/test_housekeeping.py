@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from exporter.service.evaluator import label_watermark, note_drift_since
+from exporter.service.evaluation.evaluator import label_watermark, note_drift_since
 from exporter.service.lane import Lane
 
 from .conftest import HOUR, NOW, Bench, labels_of
@@ -333,7 +333,7 @@ def test_a_failed_evaluation_is_tried_again(bench: Make, rows: Rows, monkeypatch
         raise ArithmeticError("made to fail")
 
     with monkeypatch.context() as patched:
-        patched.setattr("exporter.service.evaluator.evaluate_lane", fail)
+        patched.setattr("exporter.service.evaluation.evaluator.evaluate_lane", fail)
         for _ in range(2):
             b.service.evaluate("m")
             assert lane.dirty

@@ -7,8 +7,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.service.joining import join, last_of_each
-from exporter.service.rows import gather
+from exporter.service.ingestion.joining import join, last_of_each
+from exporter.service.ingestion.rows import gather
 from exporter.store import PredictionChunk, PredictionIndex
 
 ids = st.integers(0, 9)

@@ -280,7 +280,7 @@ def test_a_failed_evaluation_leaves_the_values_of_before(
     def fail(*_: object) -> None:
         raise ArithmeticError("made to fail")
 
-    monkeypatch.setattr("exporter.service.evaluator.evaluate_lane", fail)
+    monkeypatch.setattr("exporter.service.evaluation.evaluator.evaluate_lane", fail)
     evaluated(b)
     after = tick(b)
     assert after["ml_window_rows"] == before["ml_window_rows"]

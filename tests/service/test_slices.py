@@ -12,7 +12,7 @@ from exporter.batch import Outcomes
 from exporter.config import SegmentSearch
 from exporter.profiles.building import categorical_grid, numeric_grid
 from exporter.schema import Kind, Role, Task
-from exporter.service.slices import MISSING, OTHER, Axis, SliceMeter, axes_of, losses
+from exporter.service.ingestion.slices import MISSING, OTHER, Axis, SliceMeter, axes_of, losses
 
 SEARCH = SegmentSearch(columns=("a", "b"), values=2)
 

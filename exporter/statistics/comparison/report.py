@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.compared import ComparedMetric
 from exporter.results import Undefined
+from exporter.results.comparison import ComparedMetric
 from exporter.statistics.comparison.confidence_sequences import half_width
 from exporter.statistics.comparison.measures import (
     CONVERSION,

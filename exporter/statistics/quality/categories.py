@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from exporter.findings import CategoryChanges, Vanished
+from exporter.results.findings import CategoryChanges, Vanished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

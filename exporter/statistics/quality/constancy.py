@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from exporter.findings import TopValue
+from exporter.results.findings import TopValue
 from exporter.statistics.drift.views import is_categorical, is_numeric
 
 if TYPE_CHECKING:

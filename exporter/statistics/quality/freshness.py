@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.findings import Freshness
+from exporter.results.findings import Freshness
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from exporter.findings import MissingPair, MissingTogether
+from exporter.results.findings import MissingPair, MissingTogether
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporter.findings import OutlierShare
+from exporter.results.findings import OutlierShare
 from exporter.statistics.remembered import remembered
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from exporter.findings import SchemaChange
+from exporter.results.findings import SchemaChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from exporter.findings import ChangeName
+    from exporter.results.findings import ChangeName
 
 MOST_NAMED = 50
 """Changes that are listed of each kind, those of the most rows first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from exporter.findings import ScorePart
+from exporter.results.findings import ScorePart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from exporter.durations import format_duration
-from exporter.findings import VolumeReport, VolumeSpan
+from exporter.results.findings import VolumeReport, VolumeSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from scipy import stats
 
 from exporter.batch import validate_batch
 from exporter.evaluation import Settings, measure_drift
-from exporter.multivariate import measure_together
+from exporter.evaluation.together import measure_together
 from exporter.profiles import build_grid, profile_rows
 from exporter.profiles.multivariate import MultivariateSums, Rows, fit_multivariate
 from exporter.results import Undefined

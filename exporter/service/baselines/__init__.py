@@ -1,0 +1,1 @@
+"""What windows are compared with: made, refreshed, succeeded, cut to a season."""

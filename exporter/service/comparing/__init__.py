@@ -1,0 +1,1 @@
+"""The champion and its challengers since they began."""

@@ -1,0 +1,1 @@
+"""When models are evaluated, and what goes into an evaluation."""

@@ -1,0 +1,1 @@
+"""What earlier evaluations said: recorded, corrected, asked for, carried into Prometheus."""

@@ -1,0 +1,1 @@
+"""Rows, labels and profiles on their way in: admitted, profiled, joined, committed."""
