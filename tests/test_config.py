@@ -286,6 +286,9 @@ def test_every_problem_is_reported_with_its_path():
         ({"comparison": {"since": "soon"}}, "comparison.since", "soon"),
         ({"comparison": {"metrics": ["mae"]}}, "comparison.metrics[0]", "does not fit"),
         ({"drift": 3}, "drift", "expected a mapping"),
+        ({"drift": {"methods": []}}, "drift.methods", "at least 1"),
+        ({"drift": {"methods": ["ks", "psi", "ks"]}}, "drift.methods[2]", "ks is named twice"),
+        ({"drift": {"multivariate": ["mmd", "mmd"]}}, "drift.multivariate[1]", "mmd is named twice"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_refused(settings, path, message):

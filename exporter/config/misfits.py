@@ -23,6 +23,7 @@ def misfits(model: ModelConfig) -> Iterator[Problem]:
     yield from _metric_misfits(model)
     yield from _search_misfits(model)
     yield from _rule_misfits(model)
+    yield from _drift_misfits(model)
     if model.idempotency_retention < DAY_SECONDS:
         yield ("idempotency_retention",), "expected at least 24h"
     if model.champion is not None and (wrong := name_problem(model.champion)):
@@ -104,6 +105,14 @@ def _search_misfits(model: ModelConfig) -> Iterator[Problem]:
             yield at, f"{name} is {feature.type}; numeric, categorical and boolean features are searched"
         if search is not None and name in search.columns[:index]:
             yield at, f"{name} is named twice"
+
+
+def _drift_misfits(model: ModelConfig) -> Iterator[Problem]:
+    for setting in ("methods", "multivariate"):
+        named = getattr(model.drift, setting)
+        for index, method in enumerate(() if named == "auto" else named):
+            if method in named[:index]:
+                yield ("drift", setting, index), f"{method} is named twice"
 
 
 def _score_columns(model: ModelConfig) -> list[str]:

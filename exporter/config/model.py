@@ -156,7 +156,7 @@ class Drift(Settings):
     """How drift of columns is tested."""
 
     methods: Annotated[
-        Literal["auto"] | tuple[Method, ...],
+        Literal["auto"] | Annotated[tuple[Method, ...], Field(min_length=1)],
         BeforeValidator(partial(_or_word, "auto", what="a list of methods")),
     ] = Field(
         default="auto",
