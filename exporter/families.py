@@ -29,6 +29,7 @@ MAX_UNDEFINED_SUBJECTS = 20
 
 _SEGMENTED = frozenset(SEGMENTED)
 _COLUMN_RATIOS = ("completeness", "uniqueness", "type_valid", "in_range", "known_category")
+_MISSING = "missing"
 _COUNTERS = {
     "rows": "ml_rows_total",
     "labels": "ml_labels_total",
@@ -153,6 +154,8 @@ def _drift_samples(evaluation: Evaluation, since: Mapping[str, float]) -> Iterat
         if column.detected and name in since:
             yield "ml_drift_since_timestamp_seconds", of_column, since[name]
         for method, test in column.methods.items():
+            if method == _MISSING and test.q_value is None and column.method != _MISSING:
+                continue  # nothing to find: no value is missing in either sample
             yield "ml_drift_statistic", (*of_column, method), test.statistic
             yield "ml_drift_critical_value", (*of_column, method), test.critical_value
             yield "ml_drift_p_value", (*of_column, method), test.p_value

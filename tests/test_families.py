@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from exporter.catalog import FAMILIES, QUALITY_CHECKS
 from exporter.config import parse_config
 from exporter.families import (
@@ -108,6 +110,23 @@ def test_evaluation_gives_every_measure():
     assert found["ml_class_performance", (*PLACE, "cat", "recall")] == 0.7
     assert found["ml_performance_window_end_timestamp_seconds", PLACE] == 150.0
     assert found["ml_window_seconds", PLACE] == 86400
+
+
+def test_a_test_of_missing_values_without_any_has_no_series():
+    """It belongs to no family of hypotheses then, unless it is the one that decides."""
+    nothing = TestResult("missing", 0.0, 0.01, 1.0, detected=False)
+    tested = replace(nothing, q_value=0.5)
+    cases = {"none": ("ks", nothing), "some": ("ks", tested), "chosen": ("missing", nothing)}
+    drift = DriftReport(
+        {
+            name: ColumnDrift(name, "feature", deciding, methods={"missing": test})
+            for name, (deciding, test) in cases.items()
+        }
+    )
+    found = by_series(evaluation_samples(replace(evaluation(), drift=drift)))
+    for part in ("statistic", "critical_value", "p_value"):
+        columns = {labels[3] for name, labels in found if name == f"ml_drift_{part}"}
+        assert columns == {"some", "chosen"}
 
 
 def test_segment_has_families_of_its_own():
