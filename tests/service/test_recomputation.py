@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+
+from exporter.errors import StorageUnavailableError
 
 from .conftest import NOW, Bench, labels_of
 from .test_history import asked, settle
@@ -43,6 +46,37 @@ def wrong_share(tables: list[pa.Table], wrong: dict[int, int], last: int, length
     """Accuracy of the window of `length` days that ends with day `last`, counted directly."""
     chosen = [number for number in range(max(0, last - length + 1), last + 1) if number in wrong]
     return 1 - sum(wrong[number] for number in chosen) / sum(tables[number].num_rows for number in chosen)
+
+
+def test_a_full_disk_delays_corrections(
+    bench: Make, rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the store does not take is said once, keeps nothing else from being done, and comes later."""
+    b = bench(**SETTINGS)
+    b.service._housekeeping.stop()
+    b.service.create_baseline("m", table=rows(600, 100_000))
+    tables = days(b, rows)
+    settle(b)
+    before = {(point["window"], point["time"]): point["value"] for point in asked(b, metric="accuracy")}
+    b.label(labels_of(tables[3], wrong=60))
+    b.service.evaluate("m")
+    b.service._history.settle("m")
+
+    def full(*_: Any) -> Future[bool]:
+        future: Future[bool] = Future()
+        future.set_exception(StorageUnavailableError("made to fail: no space left on device"))
+        return future
+
+    with monkeypatch.context() as patch:
+        patch.setattr(b.store.history, "write", full)
+        for _ in range(3):
+            b.service._housekeeping._history.tick(b.service._lanes["m"], b.clock.time(), at_once=True)
+    assert caplog.text.count("could not be corrected") == 1
+    assert b.store.past.marks("m")
+    settle(b)
+    assert {
+        (point["window"], point["time"]): point["value"] for point in asked(b, metric="accuracy")
+    } != before
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from exporter.errors import StorageUnavailableError
 from exporter.profiles import row_counts
 from exporter.results import Evaluation, Window
 from exporter.service.evaluation.evaluator import input_of, measured, plan_of, settings_of
@@ -34,6 +35,8 @@ BUSY_SECONDS = 0.3
 
 REST, LONGEST_REST_SECONDS = 9.0, 600.0
 """So many times as long as it took a round is followed by a rest."""
+UNSTORED_REST_SECONDS = 30.0
+"""Before the next round after one that the store did not take."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,14 +86,28 @@ class Recomputation:
         self._work: dict[str, _Work] = {}
         self._rest: dict[str, float] = {}
         """Not before, by the monotonic clock."""
+        self._unstored: set[str] = set()
+        """Models whose last round the store did not take."""
         self._one = threading.Lock()
 
     def tick(self, lane: Lane, now: float, *, seconds: float = BUSY_SECONDS, at_once: bool = False) -> bool:
         """Do some of what is due; whether there is more.
 
         Between two rounds it rests, unless it has to go on `at_once`, so that labels which come all the time
-        do not keep it busy.
+        do not keep it busy. What cannot be stored is done again from the beginning, later.
         """
+        try:
+            return self._some(lane, now, seconds=seconds, at_once=at_once)
+        except StorageUnavailableError as error:
+            self._work.pop(lane.name, None)
+            self._rest[lane.name] = time.monotonic() + UNSTORED_REST_SECONDS
+            if lane.name not in self._unstored:
+                text = "the history of model %s could not be corrected; it is tried again: %s"
+                log.error(text, lane.name, error)  # noqa: TRY400  # a full disk needs no traceback
+            self._unstored.add(lane.name)
+            return True
+
+    def _some(self, lane: Lane, now: float, *, seconds: float, at_once: bool) -> bool:
         began = time.monotonic()
         with self._one, lane.gate.shared():
             if not at_once and lane.name not in self._work and began < self._rest.get(lane.name, began):
@@ -110,6 +127,7 @@ class Recomputation:
             self._rest[lane.name] = time.monotonic() + min(LONGEST_REST_SECONDS, REST * work.busy)
             if all(future.result() for future in work.writes):
                 self._store.past.unmark(lane.name, work.marks)
+            self._unstored.discard(lane.name)
         return bool(self._store.past.marks(lane.name))
 
     def _begun(self, lane: Lane, now: float) -> _Work | None:
