@@ -36,6 +36,9 @@ WITHOUT_VARIANCE = MappingProxyType(
         "pr_auc": "average precision has no variance that merges",
         "bias": "what counts of the bias is its distance from 0, which has no normal limit there",
         "median_absolute_error": "medians have no variance that merges",
+        "absolute_error_p90": "quantiles have no variance that merges",
+        "absolute_error_p95": "quantiles have no variance that merges",
+        "absolute_error_p99": "quantiles have no variance that merges",
     }
 )
 """Metrics of the catalogue that are not compared, and why."""

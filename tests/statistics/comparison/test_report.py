@@ -10,8 +10,16 @@ import pytest
 from sklearn import metrics as sk
 
 from exporter.batch import Outcomes
+from exporter.catalog import PERFORMANCE_METRICS
 from exporter.schema import Schema, Task
-from exporter.statistics.comparison import compare, compare_ratios, half_width, pair_count, pair_sums
+from exporter.statistics.comparison import (
+    compare,
+    compare_ratios,
+    default_metrics,
+    half_width,
+    pair_count,
+    pair_sums,
+)
 from exporter.statistics.comparison.delta import gradient
 from exporter.statistics.comparison.measures import BINARY_RATES, MULTICLASS_RATES, measure
 
@@ -236,3 +244,15 @@ def test_macro_rates_of_two_classes_have_no_row_too_many():
     confusion = np.array([[50.0, 0, 0], [10, 0, 0], [0, 0, 40]])
     for name in ("precision", "recall", "f1", "specificity"):
         assert np.isfinite(MULTICLASS_RATES[name].function(confusion))
+
+
+def test_metrics_without_a_variance_are_not_compared_by_default(outcome):
+    """What a regression compares by default has bounds: quantiles of the error are not among it."""
+    rng = np.random.default_rng(RNG_SEED)
+    label = rng.normal(size=(2, 500))
+    arms = [outcome({"p": y + rng.normal(size=500), "y": y}, task=Task.REGRESSION) for y in label]
+    of_task = [name for name, entry in PERFORMANCE_METRICS.items() if Task.REGRESSION in entry.tasks]
+    names = default_metrics(arms[0], of_task)
+    found = compare(*arms, names)
+    assert {"mae", "rmse", "mean_label"} <= set(names)
+    assert {name: each.reason for name, each in found.items() if each.reason is not None} == {}
