@@ -313,6 +313,7 @@ def measure_drift(
         correction=settings.correction,
         minimum_rows=settings.minimum_rows,
         failed=partial(failed, "multivariate_drift", None),
+        independent=block_nulls is None,
     )
     missing += [("multivariate_drift", name, test.reason) for name, test in together.items() if test.reason]
     return replace(report, multivariate=together), missing

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from exporter.profiles import Profile
     from exporter.statistics.drift.multiplicity import Correction
 
+DEPENDENT = (
+    "with drift.null: blocks rows do not count as independent, and what blocks of the baseline "
+    "differ by is known of single columns only"
+)
+"""Why rows are not tested together."""
+
 
 def measure_together(
     current: Profile,
@@ -23,10 +29,12 @@ def measure_together(
     correction: Correction,
     minimum_rows: int,
     failed: Callable[[Exception], None],
+    independent: bool = True,
 ) -> MultivariateReport:
     """The tests of all columns together; `auto` has none where there are fewer than two numeric features.
 
     One that fails takes nothing with it: `failed` is told, and each method that fails has the reason `error`.
+    Where rows are not `independent` (`drift: {null: blocks}`) there is no null to test them by.
     """
     if not tests_together(current, methods):
         return MultivariateReport(alpha=alpha)
@@ -42,6 +50,9 @@ def measure_together(
         )
 
     names = chosen_methods(methods)
+    if not independent:
+        tests = {name: MultivariateTest(name, reason="not_comparable", detail=DEPENDENT) for name in names}
+        return MultivariateReport(tests, alpha)
     try:
         return report(names)
     except Exception as error:  # noqa: BLE001  # whatever it is, the rest of the evaluation goes on

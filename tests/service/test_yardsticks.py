@@ -105,3 +105,25 @@ def test_too_few_blocks_are_said(bench: Make, generator: np.random.Generator) ->
     b.push(daily(generator, MIDNIGHT + 6 * HOUR, 6))
     b.service.evaluate("m")
     assert any("drift.null: blocks" in note for note in b.service.status("m")["notes"])
+
+
+def test_restless_blocks_leave_nothing_to_test_columns_together_with(measured: Callable[..., Any]) -> None:
+    """A rhythm alarms tests of whole rows; with `drift.null: blocks` they say why they have no verdict."""
+    b, _ = measured()
+    assert any(
+        test["detected"] for test in b.evaluated("drift", window="6h")["multivariate"]["methods"].values()
+    )
+    b, _ = measured(drift={"null": "blocks"})
+    tests = b.evaluated("drift", window="6h")["multivariate"]["methods"].values()
+    assert {test["reason"] for test in tests} == {"not_comparable"}
+    assert all("blocks" in test["detail"] for test in tests)
+    text = b.service.snapshot().text.decode()
+    assert 'measure="multivariate_drift",subject="mmd",reason="not_comparable"} 1' in text
+
+
+@pytest.mark.parametrize("changes", [{"drift": {"null": "blocks"}}, {"season": "hour"}])
+def test_a_rhythm_does_not_block_a_refresh(measured: Callable[..., Any], changes: dict[str, Any]) -> None:
+    """A window that is judged with what its verdicts are made with is healthy, and becomes a baseline."""
+    season = changes.pop("season", "none")
+    b, _ = measured(baseline={"rows": 300, "season": season, "refresh": {"every": "30d"}}, **changes)
+    assert b.service.refresh_baseline("m").body["source"] == "refresh"

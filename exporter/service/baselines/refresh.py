@@ -14,6 +14,7 @@ from exporter.results import Evaluation, Window
 from exporter.service.answers import Answer
 from exporter.service.baselines.health import ailments
 from exporter.service.baselines.making import BaselineService, past_window
+from exporter.service.baselines.yardsticks import yardstick
 from exporter.service.evaluation.evaluator import exported_versions, settings_of
 from exporter.service.lane import Blocked, Lane
 from exporter.store import StoredBaseline
@@ -162,6 +163,7 @@ class Refresher:
             reference = lane.references.get(baseline.id)
             settings = settings_of(lane)
         span = candidate.span
+        ruler = yardstick(lane, baseline, span, span.end - span.start)
         return evaluate(
             Subject(
                 model=lane.name,
@@ -178,6 +180,8 @@ class Refresher:
             baseline=profile,
             reference=reference,
             settings=settings,
+            seasonal=ruler.profile,
+            block_nulls=ruler.block_nulls,
         )
 
     def _block(self, lane: Lane, candidate: Candidate, reasons: list[str]) -> None:
