@@ -82,6 +82,11 @@ CREATE TABLE baseline_buckets (
     PRIMARY KEY (model, baseline, bucket)
 );
 
+CREATE TABLE baseline_segments (
+    model INTEGER NOT NULL, baseline TEXT NOT NULL, segment TEXT NOT NULL, profile BLOB NOT NULL,
+    PRIMARY KEY (model, baseline, segment)
+);
+
 CREATE TABLE carried (
     model INTEGER NOT NULL, version TEXT NOT NULL, start INTEGER NOT NULL, grid TEXT NOT NULL,
     profile BLOB NOT NULL, PRIMARY KEY (model, version, start, grid)

@@ -144,6 +144,11 @@ def _baselines(connection: sqlite3.Connection, name: str, model: int) -> list[St
         "SELECT baseline, bucket, profile FROM baseline_buckets WHERE model = ? ORDER BY bucket", (model,)
     ):
         buckets.setdefault(baseline, []).append((bucket, data))
+    segments: dict[str, list[tuple[str, bytes]]] = {}
+    for baseline, segment, data in connection.execute(
+        "SELECT baseline, segment, profile FROM baseline_segments WHERE model = ? ORDER BY segment", (model,)
+    ):
+        segments.setdefault(baseline, []).append((segment, data))
     rows = connection.execute(
         "SELECT id, version, grid, created, rows, source, provisional, active, period_from, period_to,"
         " profile, estimator FROM baselines WHERE model = ? ORDER BY rowid",
@@ -164,6 +169,7 @@ def _baselines(connection: sqlite3.Connection, name: str, model: int) -> list[St
             profile=profile,
             buckets=tuple(buckets.get(baseline, ())),
             estimator=estimator,
+            segments=tuple(segments.get(baseline, ())),
         )
         for (
             baseline,

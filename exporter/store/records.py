@@ -130,6 +130,8 @@ class StoredBaseline:
         Encoded profiles by bucket start, for statistics that need the spread between buckets.
     estimator : bytes
         What its rows taught of the errors of a regressor; empty where they taught nothing.
+    segments : tuple of (str, bytes)
+        Encoded profiles by segment key: its parts, which segments are compared with.
     """
 
     id: str
@@ -145,6 +147,7 @@ class StoredBaseline:
     profile: bytes
     buckets: tuple[tuple[int, bytes], ...] = ()
     estimator: bytes = b""
+    segments: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass(slots=True)

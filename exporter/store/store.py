@@ -216,6 +216,7 @@ class Store:
             if connection.execute("DELETE FROM baselines WHERE model = ? AND id = ?", scope).rowcount == 0:
                 raise NotFoundError(f"model {model!r} has no baseline {baseline_id!r}")
             connection.execute("DELETE FROM baseline_buckets WHERE model = ? AND baseline = ?", scope)
+            connection.execute("DELETE FROM baseline_segments WHERE model = ? AND baseline = ?", scope)
 
         self.run(delete)
 

@@ -190,7 +190,7 @@ def drop_answers(connection: sqlite3.Connection, model: int, before: float) -> i
 _TABLES = (
     "grids", "deltas", "counters", "bins", "state", "answers", "predictions", "payloads", "labels",
     "raw_rows", "baselines", "baseline_buckets", "history", "history_names", "history_marks", "history_gone",
-    "past_deltas", "carried",
+    "past_deltas", "carried", "baseline_segments",
 )  # fmt: skip
 
 _VERSIONED = (
@@ -214,11 +214,12 @@ def delete_version(connection: sqlite3.Connection, model: int, version: str) -> 
         " (SELECT id FROM predictions WHERE model = ?1 AND version = ?2)",
         scope,
     )
-    connection.execute(
-        "DELETE FROM baseline_buckets WHERE model = ?1 AND baseline IN"
-        " (SELECT id FROM baselines WHERE model = ?1 AND version = ?2)",
-        scope,
-    )
+    for table in ("baseline_buckets", "baseline_segments"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE model = ?1 AND baseline IN"  # noqa: S608  # our own names
+            " (SELECT id FROM baselines WHERE model = ?1 AND version = ?2)",
+            scope,
+        )
     for table in _VERSIONED:
         connection.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", scope)  # noqa: S608  # our own names
     _renew(connection, model)

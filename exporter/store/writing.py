@@ -264,6 +264,10 @@ def insert_baseline(connection: sqlite3.Connection, model: int, baseline: Stored
         "INSERT INTO baseline_buckets VALUES (?, ?, ?, ?)",
         ((model, baseline.id, bucket, data) for bucket, data in baseline.buckets),
     )
+    connection.executemany(
+        "INSERT INTO baseline_segments VALUES (?, ?, ?, ?)",
+        ((model, baseline.id, segment, data) for segment, data in baseline.segments),
+    )
 
 
 def deactivate(connection: sqlite3.Connection, model: int, version: str | None) -> None:

@@ -40,6 +40,7 @@ def baseline_of(profile, **changes):
         "period": (1.0, 2.0),
         "profile": profile,
         "buckets": ((0, b"x"), (60, b"y")),
+        "segments": (("a", b"z"),),
     }
     return StoredBaseline(**(values | changes))
 
