@@ -17,7 +17,7 @@ from exporter.catalog import (
 )
 from exporter.config import ModelConfig
 from exporter.exposition import Sample
-from exporter.results import Delays, Evaluation, QualityReport
+from exporter.results import ColumnDrift, Delays, Evaluation, QualityReport, TestResult
 from exporter.results.comparison import Comparison
 from exporter.results.findings import VolumeReport
 
@@ -153,9 +153,7 @@ def _drift_samples(evaluation: Evaluation, since: Mapping[str, float]) -> Iterat
             yield "ml_drift_q_value", of_column, column.q_value
         if column.detected and name in since:
             yield "ml_drift_since_timestamp_seconds", of_column, since[name]
-        for method, test in column.methods.items():
-            if method == _MISSING and test.q_value is None and column.method != _MISSING:
-                continue  # nothing to find: no value is missing in either sample
+        for method, test in _shown_tests(column):
             yield "ml_drift_statistic", (*of_column, method), test.statistic
             yield "ml_drift_critical_value", (*of_column, method), test.critical_value
             yield "ml_drift_p_value", (*of_column, method), test.p_value
@@ -163,6 +161,14 @@ def _drift_samples(evaluation: Evaluation, since: Mapping[str, float]) -> Iterat
         for what in ("statistic", "critical_value", "p_value", "detected"):
             if together[what] is not None:
                 yield f"ml_multivariate_drift_{what}", (method,), float(together[what])
+
+
+def _shown_tests(column: ColumnDrift) -> Iterator[tuple[str, TestResult]]:
+    """The tests of a column, without that of missing values where none is missing in either sample."""
+    for method, test in column.methods.items():
+        nothing_to_find = method == _MISSING and test.q_value is None
+        if not nothing_to_find or column.method == _MISSING:
+            yield method, test
 
 
 def _quality_samples(evaluation: Evaluation) -> Iterator[Sample]:
