@@ -26,12 +26,15 @@ from exporter.statistics.comparison.measures import (
     AREA,
     BINARY_RATES,
     ERROR_SCALE,
+    MACRO_CLASSES,
+    MULTICLASS_RATES,
     RATE,
     SHARE,
     measure_area,
     measure_mean,
     measure_rate,
 )
+from exporter.statistics.comparison.measures import macro_f1 as macro_f1_of
 from exporter.statistics.comparison.report import MINIMUM_ROWS
 from exporter.statistics.comparison.sample_ratio import CONCENTRATION, log_bayes_factor
 
@@ -168,6 +171,43 @@ def f1(prevalence: float, recall: float, precision: float, *, share: float = 0.5
     return simulate
 
 
+def macro_f1_spread(shares: Floats) -> Floats:
+    """What a row adds to the variance of macro F1, from shares of the cells, (looks, K, K)."""
+    count = shares.shape[-1]
+    whole = shares.sum(axis=-1) + shares.sum(axis=-2)
+    fall = 2 * np.diagonal(shares, axis1=-2, axis2=-1) / whole**2
+    slope = -(fall[..., :, None] + fall[..., None, :])
+    slope[..., range(count), range(count)] += 2 / whole
+    spread = (slope**2 * shares).sum(axis=(-2, -1)) - (slope * shares).sum(axis=(-2, -1)) ** 2
+    return np.asarray(spread / count**2)
+
+
+def macro_f1(classes: list[float], right: float, *, share: float = 0.5) -> Simulation:
+    """Macro F1 of classes with these shares, wrong answers spread as the other classes are."""
+    count = len(classes)
+    chances = np.array([[0.0 if k == j else q for j, q in enumerate(classes)] for k in range(count)])
+    chances *= (1 - right) / chances.sum(axis=1, keepdims=True)
+    chances = (chances + right * np.eye(count)) * np.array(classes)[:, None]
+
+    def simulate(rng: np.random.Generator, experiments: int, looks: int) -> Looks:
+        values, variances, enough = [], [], []
+        for rows in sizes(looks, share):
+            cells = cells_at(rng, experiments, rows, (chances / chances.sum()).ravel().tolist())
+            table = cells.reshape(*cells.shape[:2], count, count).astype(np.float64)
+            spread = np.array(
+                [macro_f1_spread((each + 2 / count**2) / (rows + 2)[:, None, None]) for each in table]
+            )
+            values.append(macro_f1_of(table))
+            variances.append(spread)
+            enough.append(min(count, MACRO_CLASSES) * table.sum(axis=-1).min(axis=-1) >= MINIMUM_ROWS)
+        measured = measure_rate(MULTICLASS_RATES["f1"], cells[0, -1].reshape(count, count))
+        assert math.isclose(measured.row_variance, variances[-1][0, -1], rel_tol=1e-9)
+        variance, _ = combined(variances, list(sizes(looks, share)))
+        return Looks(values[1] - values[0], masked(variance, enough), RATE)
+
+    return simulate
+
+
 def area(prevalence: float, distance: float, *, share: float = 0.5) -> Simulation:
     """ROC AUC of normal scores in 40 cells, by DeLong's variance."""
     edges = np.linspace(-4, 4 + distance, 41)
@@ -261,6 +301,8 @@ CASES: dict[str, Simulation] = {
     "F1 0.63, 20 % positive": f1(0.2, 0.6, 0.67),
     "F1 0.4, 3 % positive": f1(0.03, 0.4, 0.4),
     "F1 0.63, 20 % positive, arms 90/10": f1(0.2, 0.6, 0.67, share=0.1),
+    "macro F1, 10 classes, rarest 0.2 %, arms 83/17": macro_f1([0.998 / 9] * 9 + [0.002], 0.7, share=1 / 6),
+    "macro F1, 5 classes, rarest 1 %, arms 90/10": macro_f1([0.99 / 4] * 4 + [0.01], 0.8, share=0.1),
     "ROC AUC 0.76, 20 % positive": area(0.2, 1.0),
     "ROC AUC 0.92, 3 % positive": area(0.03, 2.0),
     "ROC AUC 0.76, arms 90/10": area(0.2, 1.0, share=0.1),

@@ -13,6 +13,9 @@ Function = Callable[[NDArray[Any]], Any]
 
 STEP = 1e-30
 
+ROUNDING = 1e-12
+"""A difference of sums that is this small beside them is what rounding left of equal values."""
+
 
 def gradient(function: Function, at: NDArray[np.float64]) -> NDArray[np.float64]:
     """Derivatives of a function of k numbers, (k,), exact to rounding.
@@ -39,7 +42,18 @@ def row_variance(function: Function, means: NDArray[np.float64], products: NDArr
     """
     slope = gradient(function, means)
     spread = float(slope @ products @ slope) - float(slope @ means) ** 2
-    return max(spread, 0.0)
+    return unless_rounding(spread, float(np.abs(slope) @ np.abs(products) @ np.abs(slope)))
+
+
+def unless_rounding(spread: float, terms: float) -> float:
+    """The variance `spread`, a difference of sums as large as `terms`; 0 where it is rounding alone.
+
+    Examples
+    --------
+    >>> unless_rounding(0.1 * 0.1 - 0.01, 0.01)
+    0.0
+    """
+    return spread if spread > ROUNDING * terms else 0.0
 
 
 def share_variance(function: Function, shares: NDArray[np.float64]) -> float:

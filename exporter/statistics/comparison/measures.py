@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from exporter.catalog import PERFORMANCE_METRICS
 from exporter.results import Undefined
 from exporter.schema import ScoreKind
-from exporter.statistics.comparison.delta import Function, row_variance, share_variance
+from exporter.statistics.comparison.delta import Function, row_variance, share_variance, unless_rounding
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -26,6 +26,9 @@ SHARE, RATE, AREA = 0.03, 0.1, 0.03
 
 ERROR_SCALE = 0.1
 """The same of means of losses and values, in standard deviations of one row."""
+
+MACRO_CLASSES = 20
+"""Classes that count at most for the support of means over classes: with 100 rows, 5 of the rarest."""
 
 CONVERSION, MEAN_LABEL = "conversion", "mean_label"
 """Metrics of the labels alone, higher = better: the share of positive ones, and their mean."""
@@ -155,6 +158,19 @@ def _rarer(confusion: Counts) -> int:
     return 2 * int(confusion.sum(axis=1).min())
 
 
+def macro_support(labels: Counts) -> int:
+    """Rows that a mean over classes rests on, from the labels of each: the rarest, times the classes.
+
+    Half of the error of such a mean may come from the class with the fewest rows: with one or two of them it
+    jumps, and with none it does not vary.
+    """
+    return min(len(labels), MACRO_CLASSES) * int(labels.min())
+
+
+def _macro(confusion: Counts) -> int:
+    return macro_support(confusion.sum(axis=1))
+
+
 BINARY_RATES: Mapping[str, Rate] = MappingProxyType(
     {
         "accuracy": Rate(accuracy, SHARE, _all),
@@ -168,13 +184,16 @@ BINARY_RATES: Mapping[str, Rate] = MappingProxyType(
     }
 )
 
+MACRO_RATES = frozenset({"balanced_accuracy", "precision", "recall", "f1"})
+"""Rates of several classes in which each class weighs the same, however few rows it has."""
+
 MULTICLASS_RATES: Mapping[str, Rate] = MappingProxyType(
     {
         "accuracy": Rate(accuracy, SHARE, _all),
-        "balanced_accuracy": Rate(macro_recall, SHARE, _all),
-        "precision": Rate(macro_precision, SHARE, _all),
-        "recall": Rate(macro_recall, SHARE, _all),
-        "f1": Rate(macro_f1, RATE, _all),
+        "balanced_accuracy": Rate(macro_recall, SHARE, _macro),
+        "precision": Rate(macro_precision, SHARE, _macro),
+        "recall": Rate(macro_recall, SHARE, _macro),
+        "f1": Rate(macro_f1, RATE, _macro),
         "specificity": Rate(macro_specificity, SHARE, _all),
         "mcc": Rate(matthews, RATE, _all),
     }
@@ -218,7 +237,7 @@ def measure_mean(total: float, squares: float, rows: int, scale: float | None = 
     if rows < 2:
         return Undefined("insufficient_labels", f"{rows} rows count, 2 are needed")
     mean = total / rows
-    variance = max(squares / rows - mean * mean, 0.0) * rows / (rows - 1)
+    variance = unless_rounding(squares / rows - mean * mean, squares / rows) * rows / (rows - 1)
     return ArmMeasure(mean, variance, rows, rows, scale)
 
 
@@ -377,5 +396,5 @@ def measure_ratio(sums: Floats) -> Measured:
     if b == 0:
         return Undefined("empty", "the denominator of the metric is 0")
     ratio = a / b
-    spread = max(aa - 2 * ratio * ab + ratio * ratio * bb, 0.0) / units
+    spread = unless_rounding(aa - 2 * ratio * ab + ratio * ratio * bb, aa + ratio * ratio * bb) / units
     return ArmMeasure(ratio, spread / (b / units) ** 2, int(units), int(units))

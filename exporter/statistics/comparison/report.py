@@ -16,10 +16,12 @@ from exporter.statistics.comparison.confidence_sequences import half_width
 from exporter.statistics.comparison.measures import (
     CONVERSION,
     ERROR_SCALE,
+    MACRO_RATES,
     MEAN_LABEL,
     WITHOUT_VARIANCE,
     ArmMeasure,
     higher_is_better,
+    macro_support,
     measure,
     measure_ratio,
 )
@@ -75,7 +77,8 @@ def compare(
     -------
     dict of metric to ComparedMetric
         `insufficient_labels` below 100 rows an arm; of precision, recall and F1 these are the rows that they
-        speak of, and of balanced accuracy, MCC and ROC AUC 50 of each class.
+        speak of, and of balanced accuracy, MCC and ROC AUC 50 of each class; of means over K classes 100 / K
+        of each, and at least 5.
     """
     paired = is_paired(pair_count(pairs), champion.labelled_rows, challenger.labelled_rows)
     results = {}
@@ -115,6 +118,14 @@ def _arms(champion: Any, challenger: Any, metric: str) -> list[ArmMeasure | Unde
         measure(replace(outcome, confusion=outcome.confusion[keep]), metric)
         for outcome in (champion, challenger)
     ]
+    if metric in MACRO_RATES:
+        wanted = labelled[chosen]  # a class that is predicted and never right needs no labels
+        arms = [
+            arm
+            if isinstance(arm, Undefined)
+            else replace(arm, support=macro_support(outcome.confusion[keep].sum(axis=1)[wanted]))
+            for arm, outcome in zip(arms, (champion, challenger), strict=True)
+        ]
     if metric != "balanced_accuracy":
         return arms
     factor = chosen.size / int(labelled.sum())  # it is over the classes among the labels

@@ -256,3 +256,49 @@ def test_metrics_without_a_variance_are_not_compared_by_default(outcome):
     found = compare(*arms, names)
     assert {"mae", "rmse", "mean_label"} <= set(names)
     assert {name: each.reason for name, each in found.items() if each.reason is not None} == {}
+
+
+@pytest.mark.parametrize(("rare", "reason"), [(24, "insufficient_labels"), (25, None), (0, None)])
+def test_macro_rates_wait_for_the_rarest_class(outcome, rare, reason):
+    """Of four classes each needs a quarter of the 100 rows, in each arm, if either arm has it at all."""
+    label = np.repeat(["a", "b", "c", "d"], [300, 300, 300, rare])
+    arms = []
+    for shift in (1, 2):
+        predicted = np.where(np.arange(len(label)) % 4 == 0, np.roll(label, 300 * shift), label)
+        arms.append(outcome({"p": predicted, "y": label}, task=Task.MULTICLASS))
+    found = compare(*arms, ["accuracy", "balanced_accuracy", "precision", "recall", "f1"])
+    assert found.pop("accuracy").reason is None
+    assert {each.reason for each in found.values()} == {reason}
+
+
+def test_a_class_that_only_one_arm_has_is_waited_for(outcome):
+    """An arm without a label of a class that the other arm has does not look exact."""
+    label = np.repeat(["a", "b", "c"], 200)
+    wrong = np.arange(600) % 5 == 0
+    predicted = np.where(wrong, np.roll(label, 200), label)
+    whole = outcome({"p": predicted, "y": label}, task=Task.MULTICLASS)
+    part = outcome({"p": predicted[:400], "y": label[:400]}, task=Task.MULTICLASS)
+    assert compare(whole, part, ["f1"])["f1"].reason == "insufficient_labels"
+
+
+def test_losses_that_are_equal_in_every_row_are_constant(outcome):
+    """What sums of equal losses leave to rounding is no variance."""
+    label = np.arange(3000) % 3 == 0
+    score = np.where(label, 0.7, 0.3)
+    arms = [outcome({"p": label, "y": label, "s": score}, task=Task.BINARY, score="s") for _ in range(2)]
+    found = compare(*arms, ["log_loss", "brier"])
+    assert {each.reason for each in found.values()} == {"constant"}
+
+
+def test_equal_errors_are_constant(outcome):
+    """Errors of one size in every row leave nothing to compare; nor do ratios that never vary."""
+    label = np.random.default_rng(RNG_SEED).normal(size=1000)
+    arms = [outcome({"p": label + 0.1, "y": label}, task=Task.REGRESSION) for _ in range(2)]
+    found = compare(*arms, ["mae", "rmse", "mean_label"])
+    assert [found[name].reason for name in ("mae", "rmse", "mean_label")] == ["constant", "constant", None]
+    pairs = compare_ratios(
+        np.array([1000.0, 100, 1000, 10, 100, 1000]),
+        np.array([1000.0, 100, 1000, 10, 100, 1000]),
+        better=True,
+    )
+    assert pairs.reason == "constant"
