@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -63,13 +64,39 @@ def test_every_evaluation_is_kept(bench: Make, rows: Rows) -> None:
     drift = b.evaluated("drift", window="1h")
     column = drift["columns"]["distance"]
     newest = [p for p in asked(b, "drift", column="distance", window="1h") if p["time"] == drift["end"]]
-    assert {point["method"] for point in newest} == set(column["methods"])
+    assert column["methods"]["missing"]["q_value"] is None  # no value is missing: not recorded
+    assert {point["method"] for point in newest} == set(column["methods"]) - {"missing"}
     for point in newest:
         test = column["methods"][point["method"]]
         assert (point["value"], point["p_value"]) == (test["statistic"], test["p_value"])
         assert (point["detected"], point["q_value"]) == (column["detected"], column["q_value"])
     seen = {point["name"] for point in asked(b, "window", window="1h")}
     assert {"rows", "labeled_rows", "labeled_ratio"} <= seen
+
+
+@pytest.mark.parametrize(("methods", "deciding"), [("auto", "ks"), (["psi", "ks"], "psi")])
+def test_only_the_test_that_decided_has_the_q_value(
+    bench: Make, rows: Rows, methods: Any, deciding: str
+) -> None:
+    """Every other test of the column has its own verdict and no q-value, that of missing values too."""
+    b = bench(segments=[], windows=["1h"], drift={"methods": methods})
+
+    def with_gaps(table: pa.Table, share: float) -> pa.Table:
+        kept = np.arange(table.num_rows) >= share * table.num_rows
+        values = pa.array(table["delay"].to_numpy(), mask=~kept)
+        return table.set_column(table.column_names.index("delay"), "delay", values)
+
+    b.service.create_baseline("m", table=with_gaps(rows(600, 100_000, shift=2.0), 0.1))
+    b.push(with_gaps(rows(600, shift=0.0), 0.5))
+    result = b.evaluated("drift")
+    for name, chosen in (("distance", deciding), ("delay", "missing")):
+        column = result["columns"][name]
+        assert column["method"] == chosen
+        for point in asked(b, "drift", column=name):
+            test = column["methods"][point["method"]]
+            assert point["detected"] == test["detected"]
+            assert point["q_value"] == (column["q_value"] if point["method"] == chosen else None)
+    assert {point["method"] for point in asked(b, "drift", column="delay")} >= {deciding, "missing"}
 
 
 def test_a_later_evaluation_replaces_the_one_of_the_same_end(bench: Make, rows: Rows) -> None:

@@ -14,6 +14,7 @@ from exporter.catalog import DRIFT_METHODS, FAMILIES, WINDOWED
 from exporter.errors import BadRequestError, NotFoundError
 from exporter.service.history.openmetrics import Excerpt, openmetrics
 from exporter.service.history.recording import OUTCOMES, ROWS, UNDEFINED, part_of
+from exporter.service.history.verdicts import deciding_method, own_verdict
 from exporter.service.ingestion.payload import SEGMENT_SEPARATOR, segment_key
 from exporter.service.lane import Lane
 from exporter.store import BEFORE_ALL, HistoryKey, HistoryRecord, HistoryStore, Name
@@ -144,6 +145,7 @@ def history(lane: Lane, store: HistoryStore, question: Question) -> dict[str, An
     segment = checked_segment(lane, question.segment)
     after, skipped = _position(question.next)
     points: list[dict[str, Any]] = []
+    methods = () if lane.config.drift.methods == "auto" else lane.config.drift.methods
     read = 0
     following: str | None = None
     while following is None:
@@ -159,7 +161,7 @@ def history(lane: Lane, store: HistoryStore, question: Question) -> dict[str, An
             limit=_RECORDS_AT_ONCE,
         )
         for record in records:
-            found = points_of(record, measure, question)[skipped:]
+            found = points_of(record, measure, question, methods)[skipped:]
             room = question.limit - len(points)
             points += found[:room]
             if len(found) > room:
@@ -185,8 +187,10 @@ def _instant(value: float) -> float | None:
     return value if abs(value) != float("inf") else None
 
 
-def points_of(record: HistoryRecord, measure: Measure, question: Question) -> list[dict[str, Any]]:
-    """The points of one record, in the order of their names."""
+def points_of(
+    record: HistoryRecord, measure: Measure, question: Question, methods: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The points of one record, in the order of their names; `methods` are those of `drift.methods`."""
     wanted = {
         name: value
         for name in ("metric", "column", "method")
@@ -198,6 +202,8 @@ def points_of(record: HistoryRecord, measure: Measure, question: Question) -> li
             point = _missing(name, measure)
         elif name[0] in measure.families:
             point = _valued(record, measure, name, value)
+            if name[0] == "ml_drift_statistic" and measure.companions:
+                point |= _of_own_test(record, point, methods)
         else:
             continue
         if point is not None and all(point[key] in (None, text) for key, text in wanted.items()):
@@ -229,6 +235,16 @@ def _valued(record: HistoryRecord, measure: Measure, name: Name, value: float) -
     for field, companion in measure.companions.items():
         point[field] = record.values.get((companion, *(of.get(label, "") for label in _labels(companion))))
     return {**point, "reason": None}
+
+
+def _of_own_test(
+    record: HistoryRecord, point: dict[str, Any], methods: Collection[str]
+) -> dict[str, float | None]:
+    """The column's q-value is that of the test that decided; another test has a verdict of its own only."""
+    column, method = (point["column"], point["role"]), point["method"]
+    if method == deciding_method(record, column, methods):
+        return {}
+    return {"q_value": None, "detected": own_verdict(record, column, method)}
 
 
 def _missing(name: Name, measure: Measure) -> dict[str, Any] | None:
