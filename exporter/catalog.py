@@ -339,8 +339,12 @@ _MODEL_FAMILIES = [
            "Quantiles of the time from an event to the arrival of its label.", "seconds"),
     _gauge("ml_performance_estimate", _METRIC,
            "Performance over all rows of the window, estimated without their labels."),
-    _gauge("ml_performance_estimate_lower", _METRIC, "Lower 95 % bound of the estimate."),
-    _gauge("ml_performance_estimate_upper", _METRIC, "Upper 95 % bound of the estimate."),
+    _gauge("ml_performance_estimate_lower", _METRIC,
+           "Lower 95 % bound of the estimate for the chance in window and baseline; a regressor's does not "
+           "cover how wrong the estimate gets when rows change."),
+    _gauge("ml_performance_estimate_upper", _METRIC,
+           "Upper 95 % bound of the estimate for the chance in window and baseline; a regressor's does not "
+           "cover how wrong the estimate gets when rows change."),
     _gauge("ml_performance_estimate_error", _METRIC,
            "Estimate minus realised over the performance window, once labels cover it."),
     # drift
