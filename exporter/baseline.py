@@ -43,6 +43,8 @@ class BuiltBaseline:
     grid: Grid
     profile: Profile
     buckets: tuple[tuple[int, bytes], ...]
+    segments: tuple[tuple[str, bytes], ...] = ()
+    """Encoded profiles of its parts, by segment key."""
 
 
 def resolved_schema(schema: Schema, batch: Batch) -> Schema:
@@ -123,6 +125,8 @@ class Artifact:
     buckets: tuple[tuple[int, bytes], ...]
     estimator: bytes = b""
     """Of a regressor's losses; empty where the baseline has none."""
+    segments: tuple[tuple[str, bytes], ...] = ()
+    """Profiles of its parts by segment key; none in a file that was written without."""
 
 
 def write_artifact(
@@ -131,10 +135,13 @@ def write_artifact(
     profile: bytes,
     buckets: Sequence[tuple[int, bytes]] = (),
     estimator: bytes = b"",
+    *,
+    segments: Sequence[tuple[str, bytes]] = (),
 ) -> bytes:
     """A baseline as one file: magic, SHA-256 of the rest, header length, header, then its pieces.
 
-    The pieces are the grid, the profile, the estimator and the buckets, as long as the header says.
+    The pieces are the grid, the profile, the estimator, the buckets and the segments, as long as the header
+    says.
     """
     sizes = [[start, len(data)] for start, data in buckets]
     head = orjson.dumps(
@@ -144,10 +151,11 @@ def write_artifact(
             "profile_bytes": len(profile),
             "estimator_bytes": len(estimator),
             "bucket_bytes": sizes,
+            "segment_bytes": [[key, len(data)] for key, data in segments],
         }
     )
     rest = len(head).to_bytes(4, "big") + head + grid + profile + estimator
-    rest += b"".join(data for _, data in buckets)
+    rest += b"".join(data for _, data in (*buckets, *segments))
     return _MAGIC + hashlib.sha256(rest).digest() + rest
 
 
@@ -171,6 +179,8 @@ def read_artifact(data: bytes) -> Artifact:
         sizes = [int(header[f"{piece}_bytes"]) for piece in ("grid", "profile", "estimator")]
         starts = [int(bucket) for bucket, _ in header["bucket_bytes"]]
         sizes += [int(length) for _, length in header["bucket_bytes"]]
+        keys = [str(key) for key, _ in header.get("segment_bytes", ())]
+        sizes += [int(length) for _, length in header.get("segment_bytes", ())]
     except (ValueError, TypeError, KeyError) as error:
         raise UnreadableError("the baseline artifact's header cannot be read") from error
     if min(sizes) < 0 or len(starts) > MAX_BASELINE_BUCKETS or 4 + size + sum(sizes) != len(rest):
@@ -184,7 +194,8 @@ def read_artifact(data: bytes) -> Artifact:
     profile.verify()
     if pieces[2]:
         read_estimator(pieces[2])
-    buckets = tuple(zip(starts, pieces[3:], strict=True))
-    for _, encoded in buckets:
+    buckets = tuple(zip(starts, pieces[3:], strict=False))
+    segments = tuple(zip(keys, pieces[3 + len(starts) :], strict=True))
+    for _, encoded in (*buckets, *segments):
         decode(encoded, grid).verify()
-    return Artifact(header, grid, profile, buckets, pieces[2])
+    return Artifact(header, grid, profile, buckets, pieces[2], segments)

@@ -95,6 +95,8 @@ class Settings:
     id_column: str | None = None
     multivariate: Literal["auto"] | Sequence[str] = "auto"
     """Tests of all columns together; segments have none."""
+    untested: Sequence[str] = ()
+    """Columns whose drift is not tested: a segment's own has one value only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,8 @@ def evaluate(
     errors : ErrorStream or None
         The model's losses until `outcome_span` ends, for concept drift; None where they are not tested.
     seasonal : Profile or None
-        The part of the baseline that drift is measured against; None for all of it.
+        The part of the baseline that drift is measured against; None for all of it. The drift of a segment is
+        `not_comparable` where there is one.
     block_nulls : mapping or None
         How far blocks of the baseline lie apart (`drift: {null: blocks}`); None takes rows as independent.
     failed : callable
@@ -160,10 +163,13 @@ def evaluate(
         return made
 
     measured = part("performance", lambda: measure_performance(outcomes, reference, settings, failed))
-    held = baseline if seasonal is None else seasonal
-    tested = settings if subject.segment is None else replace(settings, multivariate=())
-    drifted = part(
-        "drift", lambda: measure_drift(current, outcomes, held, tested, failed, block_nulls=block_nulls)
+    held, tested, within = baseline if seasonal is None else seasonal, settings, subject.segment
+    if within is not None:
+        held, tested = baseline, replace(settings, multivariate=(), untested=within[:1])
+    drifted = (
+        part("drift", lambda: measure_drift(current, outcomes, held, tested, failed, block_nulls=block_nulls))
+        if within is None or seasonal is None or baseline is None
+        else _untested(current, settings)
     )
     if errors is not None and outcome_span is not None and drifted is not None:
         since = outcome_span[0]
@@ -280,7 +286,9 @@ def measure_drift(
             role = str(current.grid.columns[subject].role)
             broken[subject] = ColumnDrift(subject, role, reason="error", detail="see the log")
 
-    before, now = drift_columns(baseline, baseline, breaks), drift_columns(current, outcomes, breaks)
+    names = [name for name in current.grid.columns if name not in settings.untested]
+    before = drift_columns(baseline, baseline, breaks, names)
+    now = drift_columns(current, outcomes, breaks, names)
 
     def verdicts(names: Sequence[str]) -> DriftReport:
         return drift_verdicts(
@@ -317,6 +325,11 @@ def measure_drift(
     )
     missing += [("multivariate_drift", name, test.reason) for name, test in together.items() if test.reason]
     return replace(report, multivariate=together), missing
+
+
+def _untested(current: Profile, settings: Settings) -> tuple[DriftReport, list[Missing]]:
+    """No verdicts: of a segment's part of the baseline it is not known what came in which season."""
+    return DriftReport(alpha=settings.drift_threshold, rows=current.rows), [("drift", None, "not_comparable")]
 
 
 def measure_concept(errors: ErrorStream, since: float, grid: Grid, settings: Settings) -> ColumnDrift:

@@ -95,8 +95,13 @@ class Lane:
     evaluations: Mapping[EvaluationKey, Evaluation] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     """Why rules failed on the newest rows of each version, by their path in the configuration."""
-    late_references: dict[tuple[str, str], tuple[int, Reference]] = field(default_factory=dict)
-    """Labels and metrics of a provisional baseline by (its id, version), where labels came after it."""
+    late_references: dict[tuple[str, str, str], tuple[int, Reference]] = field(default_factory=dict)
+    """Labels and metrics of a provisional baseline by (its id, version, segment key), where labels came
+    after it."""
+    part_references: dict[tuple[str, str], Reference] = field(default_factory=dict)
+    """Metrics of the parts of baselines, by (baseline id, segment key)."""
+    last_part: tuple[tuple[str, str], Profile | None] | None = None
+    """The part of a baseline that was decoded last, by (baseline id, segment key)."""
     kept_drift_since: dict[tuple[str, ...], float] = field(default_factory=dict)
     """What of `drift_since` is in the store."""
     references: dict[str, Reference] = field(default_factory=dict)
@@ -287,6 +292,8 @@ class Lane:
         for block in [block for block in self.block_effects if block[0] == baseline_id]:
             del self.block_effects[block]
         self.estimators.pop(baseline_id, None)
+        for part in [part for part in self.part_references if part[0] == baseline_id]:
+            del self.part_references[part]
 
 
 def split_segment(key: str) -> tuple[str, str] | None:

@@ -184,3 +184,105 @@ def test_without_a_search_there_are_no_weak_segments(pushed):
     """Nothing is configured, nothing is answered."""
     b = pushed(lambda table: is_carrier(table, "UA"))
     assert b.service.segments("m")["weak_segments"] == {"default": None}
+
+
+def by_carrier(table: pa.Table, *, shift: float = 0.0) -> pa.Table:
+    """Distances that depend on the carrier; `shift` moves those of UA."""
+    carriers = table["carrier"].to_numpy(zero_copy_only=False)
+    usual = np.select([carriers == "AA", carriers == "UA"], [-1.0, 0.5 + shift], 2.0)
+    place = table.column_names.index("distance")
+    return table.set_column(place, "distance", pa.array(table["distance"].to_numpy() + usual))
+
+
+def drifted(b: Any, segment: str) -> dict[str, Any]:
+    return b.evaluated("drift", window="6h", segment=segment)["columns"]
+
+
+@pytest.fixture
+def compared(bench: Callable[..., Any], rows: Callable[..., pa.Table]) -> Callable[..., Any]:
+    """Give a function (shift, **changes) -> bench whose distances depend on the carrier, with labels."""
+
+    def make(shift: float = 0.0, **changes: Any) -> Any:
+        b = bench(**changes)
+        before = by_carrier(rows(3000, first=50_000, start=NOW - 5 * HOUR))
+        wrong = is_carrier(before, "DL") & (np.arange(3000) % 4 == 0)
+        b.service.create_baseline("m", table=before.append_column("truth", labelled(before, wrong)["truth"]))
+        table = by_carrier(rows(3000), shift=shift)
+        b.push(table)
+        b.label(labelled(table, is_carrier(table, "DL") & (np.arange(3000) % 4 == 0)))
+        return b
+
+    return make
+
+
+def test_segments_are_compared_with_their_own_part_of_the_baseline(compared):
+    """A feature that goes with a segment, and the segment's own column, do not alarm; nor after a restart."""
+    b = compared()
+    for _ in range(2):
+        for carrier in ("AA", "UA", "DL"):
+            columns = drifted(b, f"carrier={carrier}")
+            assert "carrier" not in columns
+            assert columns["distance"]["detected"] is False
+        text = b.service.snapshot().text.decode()
+        ratios = [line for line in text.splitlines() if line.startswith("ml_segment_drifted_columns_ratio{")]
+        assert len(ratios) == 6
+        assert all(line.endswith(" 0.0") for line in ratios)
+        metric = b.evaluated("performance", window="6h", segment="carrier=DL")["metrics"]["accuracy"]
+        assert metric["baseline"] == pytest.approx(0.75, abs=0.05)
+        assert metric["drop"] == pytest.approx(0.0, abs=0.07)
+        b.restart()
+
+
+def test_a_shift_within_one_segment_alarms_there(compared):
+    """Only the segment whose rows moved has drifted."""
+    b = compared(0.5)
+    found = {name: drifted(b, f"carrier={name}")["distance"]["detected"] for name in ("AA", "UA", "DL")}
+    assert found == {"AA": False, "UA": True, "DL": False}
+
+
+def test_a_promoted_window_and_an_artifact_keep_their_parts(compared):
+    """A past window, and a baseline that was exported and imported, have parts for segments too."""
+    b = compared()
+    made = b.service.create_baseline("m", period=(NOW - HOUR, NOW)).body
+    assert drifted(b, "carrier=UA")["distance"]["detected"] is False
+    data = b.service.baseline_artifact("m", made["id"])
+    b.service.delete_baseline("m", made["id"])
+    b.service.create_baseline("m", artifact=data)
+    assert drifted(b, "carrier=UA")["distance"]["detected"] is False
+
+
+def test_a_segment_that_the_baseline_hardly_has_is_not_compared(bench, rows):
+    """Too few rows of a value in the baseline are no baseline for it."""
+    b = bench()
+    before = rows(3000, first=50_000, start=NOW - 5 * HOUR)
+    carriers = np.array(["AA"] * 2950 + ["UA"] * 50)
+    before = before.set_column(before.column_names.index("carrier"), "carrier", pa.array(carriers))
+    b.service.create_baseline("m", table=before.append_column("truth", before["answer"]))
+    table = rows(3000)
+    b.push(table)
+    b.label(labelled(table, is_carrier(table, "XX")))
+    for carrier in ("UA", "DL"):
+        assert drifted(b, f"carrier={carrier}") == {}
+        found = b.evaluated("performance", window="6h", segment=f"carrier={carrier}")
+        assert found["metrics"]["accuracy"]["baseline"] is None
+    text = b.service.snapshot().text.decode()
+    assert 'value="UA",measure="drift",reason="no_baseline"} 1' in text
+
+
+def test_first_rows_have_parts_whose_labels_come_later(bench, rows):
+    """A provisional baseline's segments get their metrics once labels come."""
+    b = bench(baseline={"source": "first_rows", "rows": 900})
+    first, second = rows(900, start=NOW - 4 * HOUR), rows(1500, first=5000)
+    b.push(by_carrier(first))
+    b.push(by_carrier(second))
+    b.label(labelled(first, is_carrier(first, "UA")))
+    b.label(labelled(second, is_carrier(second, "UA")))
+    assert drifted(b, "carrier=UA")["distance"]["detected"] is False
+    metrics = b.evaluated("performance", window="6h", segment="carrier=UA")["metrics"]
+    assert metrics["accuracy"]["baseline"] == 0.0
+
+
+def test_the_drift_of_segments_has_no_seasons(compared):
+    """Of a part it is not known what came at which hour, so with a season it is not comparable."""
+    b = compared(baseline={"season": "hour"}, resolution="1h")
+    assert drifted(b, "carrier=UA") == {}

@@ -27,6 +27,7 @@ from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
 from exporter.schema import Schema, Task
 from exporter.service.answers import Answer, Request, once
+from exporter.service.baselines.parts import past_parts, with_parts
 from exporter.service.baselines.succession import activation_key, difference, next_instant, previous
 from exporter.service.comparing.pairs import chunks_of, labelled_pairs, pair_deltas
 from exporter.service.evaluation.estimates import inherited, losses_of, note_estimator, note_own_estimates
@@ -83,6 +84,7 @@ class BaselineService:
             baseline.profile,
             baseline.buckets,
             baseline.estimator,
+            segments=baseline.segments,
         )
 
     # -- creating ----------------------------------------------------------------------------------
@@ -111,13 +113,9 @@ class BaselineService:
                     grid = grid_of(replace_schema(batch, schema, now), class_cap=lane.config.classes)
                 warnings = [*batch.warnings, *_left_out(batch)]
                 batch = replace_schema(batch, lane.schema_on(grid), now)
-                built = build(
-                    grid,
-                    batch,
-                    batch.outcomes.label,
-                    resolution=self._resolution(lane),
-                    meters=meters_of(lane, version or "", grid),
-                )
+                labels, meters = batch.outcomes.label, meters_of(lane, version or "", grid)
+                built = build(grid, batch, labels, resolution=self._resolution(lane), meters=meters)
+                built = with_parts(lane, built, batch, labels, meters)
                 note_own_estimates(lane, built.profile, batch, batch.outcomes.label)
                 stored = self._stored(
                     lane,
@@ -182,7 +180,7 @@ class BaselineService:
                         "add ?regrid=true to move the model to the artifact's grid (its windows start anew)",
                         code="other_grid",
                     )
-                built = BuiltBaseline(grid, profile, artifact.buckets)
+                built = BuiltBaseline(grid, profile, artifact.buckets, artifact.segments)
                 wanted = version if version is not None else artifact.header.get("version")
                 stored = self._stored(
                     lane,
@@ -230,6 +228,7 @@ class BaselineService:
             labels = self._known_labels(lane, batch, None)
             meters = meters_of(lane, "", grid)
             built = build(grid, batch, labels, resolution=self._resolution(lane), meters=meters)
+            built = with_parts(lane, built, batch, labels, meters)
             note_own_estimates(lane, built.profile, batch, labels)
             stored = self._stored(
                 lane,
@@ -307,6 +306,7 @@ class BaselineService:
             profile=encode(built.profile),
             buckets=built.buckets,
             estimator=estimator,
+            segments=built.segments,
         )
 
     @staticmethod
@@ -542,7 +542,8 @@ def past_window(lane: Lane, grid: Grid, span: Span, version: str | None) -> Buil
     for bucket in by_start.values():
         total.add(bucket)
     kept = by_start.items() if len(by_start) <= MAX_BASELINE_BUCKETS else ()
-    return BuiltBaseline(grid, total, tuple((start, encode(bucket)) for start, bucket in sorted(kept)))
+    buckets = tuple((start, encode(bucket)) for start, bucket in sorted(kept))
+    return BuiltBaseline(grid, total, buckets, past_parts(lane, grid, span, version))
 
 
 def replace_schema(batch: Batch, schema: Any, now: float) -> Batch:

@@ -23,11 +23,13 @@ from exporter.evaluation import (
 )
 from exporter.profiles import Profile
 from exporter.results import Evaluation, Undefined, Window
+from exporter.service.baselines.parts import part_of, part_reference
 from exporter.service.baselines.yardsticks import Yardstick, yardstick
 from exporter.service.comparing.comparisons import compare_lane
 from exporter.service.evaluation.arrivals import judge_volumes, with_arrivals
 from exporter.service.evaluation.estimates import estimator_of, with_estimates
 from exporter.service.evaluation.gaps import gaps
+from exporter.service.ingestion.payload import segment_key
 from exporter.service.lane import EvaluationKey, Lane, VersionState, split_segment
 from exporter.service.questions.segments import TOO_SMALL
 from exporter.service.telemetry import Telemetry
@@ -133,6 +135,8 @@ def measured(lane: Lane, plan: Plan, taken: Input, settings: Settings, failed: F
     subject = taken.subject
     if subject.segment is not None and taken.rows < lane.config.segment_minimum_rows:
         return _nothing(taken, TOO_SMALL)
+    if subject.segment is not None:
+        plan = _of_segment(lane, plan, segment_key(*subject.segment), settings, failed)
     ruler = yardstick(lane, plan.stored, Span(subject.start, subject.end), subject.window.seconds)
     made = _evaluated(taken, plan, ruler, settings, failed)
     made = with_estimates(
@@ -159,7 +163,7 @@ def plan_of(lane: Lane, state: VersionState, failed: Failed, baseline: StoredBas
             lane.references[baseline.id] = reference_performance(profile, settings_of(lane), failed)
         reference = lane.references[baseline.id]
         if reference is None and baseline.provisional:
-            reference = _late_reference(lane, state, baseline, failed)
+            reference = _late_reference(lane, state, "", baseline, failed)
         estimator = estimator_of(lane, state, baseline, profile, failed)
     if then is None:
         lane.compared_with[state.name] = None if baseline is None else baseline.id
@@ -167,22 +171,39 @@ def plan_of(lane: Lane, state: VersionState, failed: Failed, baseline: StoredBas
     return Plan(state.name, series, state.watermark or 0.0, profile, reference, estimator, baseline)
 
 
-def _late_reference(lane: Lane, state: VersionState, baseline: StoredBaseline, failed: Failed) -> Reference:
+def _of_segment(lane: Lane, plan: Plan, key: str, settings: Settings, failed: Failed) -> Plan:
+    """The plan of a segment, which is compared with its own part of the baseline."""
+    baseline = plan.stored
+    if baseline is None:
+        return plan
+    part = part_of(lane, baseline, key)
+    with lane.lock:
+        reference = part_reference(lane, (baseline.id, key), part, settings, failed)
+        state = lane.versions.get(plan.version)
+        if reference is None and baseline.provisional and part is not None and state is not None:
+            reference = _late_reference(lane, state, key, baseline, failed)
+    return replace(plan, baseline=part, reference=reference)
+
+
+def _late_reference(
+    lane: Lane, state: VersionState, segment: str, baseline: StoredBaseline, failed: Failed
+) -> Reference:
     """Metrics of a provisional baseline whose labels came later, from the version's rows of its time.
 
     None until there are as many labels as a verdict needs rows. It is computed anew while labels still come,
     and stays as it was last when the rows expire.
     """
-    if state.whole is None:
+    series = state.series.get(segment)
+    if series is None:
         return None
     starts = [start for start, _ in baseline.buckets]
     until = max(starts) + lane.resolution if starts else baseline.created
     span = Span(min(starts, default=float("-inf")), until)
-    labeled = sum(labeled for start, _, labeled in state.whole.coverage() if start in span)
-    key = (baseline.id, state.name)
+    labeled = sum(labeled for start, _, labeled in series.coverage() if start in span)
+    key = (baseline.id, state.name, segment)
     known = lane.late_references.get(key)
     if labeled >= lane.config.drift.minimum_rows and (known is None or known[0] != labeled):
-        outcomes = state.whole.merged(span)
+        outcomes = series.merged(span)
         known = lane.late_references[key] = (
             labeled,
             reference_performance(outcomes, settings_of(lane), failed),

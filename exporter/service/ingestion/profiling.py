@@ -47,6 +47,12 @@ class SegmentValues:
     def columns(self) -> tuple[str, ...]:
         return tuple(self._values)
 
+    def copied(self) -> SegmentValues:
+        """The same values, to follow others without these knowing."""
+        copy = SegmentValues(self.columns, self._most)
+        copy._values = {column: list(values) for column, values in self._values.items()}
+        return copy
+
     def follow(self, column: str, value: str) -> bool:
         """Whether this value has a profile of its own; a new one gets it while there is room."""
         values = self._values.get(column)

@@ -33,7 +33,7 @@ def notes(lane: Lane) -> list[str]:
                 f"Baseline {baseline.id} is provisional: it was made of the first rows that came, which "
                 "nobody has checked. Push one to .../baselines once there are rows that are known to be good."
             )
-        late = any(baseline_id == baseline.id for baseline_id, _ in lane.late_references)
+        late = any(baseline_id == baseline.id for baseline_id, *_ in lane.late_references)
         if not lane.baseline_profile(baseline).labeled_rows and not late:
             found.append(
                 f"Baseline {baseline.id} has no labels, so ml_performance_drop cannot exist. Push a baseline "
