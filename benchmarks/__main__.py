@@ -26,7 +26,6 @@ ORDER = (
     "block_nulls",
     "comparison",
     "estimation",
-    "null_calibration",
     "multivariate",
     "coverage",
 )
