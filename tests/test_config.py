@@ -283,9 +283,24 @@ def test_every_problem_is_reported_with_its_path():
         ({"drift_threshold": float("nan")}, "drift_threshold", "finite"),
         ({"min_label_coverage": "most"}, "min_label_coverage", "expected auto or a ratio"),
         ({"champion": "a\nb"}, "champion", "control characters"),
-        ({"comparison": {"since": "soon"}}, "comparison.since", "soon"),
-        ({"comparison": {"metrics": ["mae"]}}, "comparison.metrics[0]", "does not fit"),
+        ({"champion": "a", "comparison": {"since": "soon"}}, "comparison.since", "soon"),
+        ({"champion": "a", "comparison": {"metrics": ["mae"]}}, "comparison.metrics[0]", "does not fit"),
         ({"drift": 3}, "drift", "expected a mapping"),
+        ({"features": {"a": {"type": "embedding", "size": 4097}}}, "features.a.size", "less than or equal"),
+        ({"baseline": {"refresh": {"window": "3d"}}}, "baseline.refresh.window", "no window '3d'"),
+        ({"baseline": {"season": "hour"}}, "baseline.season", "need columns.timestamp"),
+        ({"columns": {"timestamp": "t"}, "baseline": {"season": "hour"}},
+         "baseline.season", "no window is shorter than a day"),
+        ({"columns": {"timestamp": "t"}, "windows": ["7d"], "baseline": {"season": "weekday"}},
+         "baseline.season", "no window is shorter than a week"),
+        ({"drift": {"null": "blocks"}}, "drift.null", "need columns.timestamp"),
+        ({"history": {"full_resolution": "500d"}}, "history.full_resolution", "longer than retention"),
+        ({"history": {"retention": "1d"}}, "history.retention", "longer than retention"),
+        ({"features": {"a": "numeric"}, "quality": {"column_weights": {"b": 2}}},
+         "quality.column_weights.b", "no column 'b'"),
+        ({"features": {"a": "numeric", "b": "boolean"}, "drift": {"multivariate": ["mmd"]}},
+         "drift.multivariate", "two numeric features"),
+        ({"comparison": {"split": "equal"}}, "comparison", "without a champion"),
         ({"drift": {"methods": []}}, "drift.methods", "at least 1"),
         ({"drift": {"methods": ["ks", "psi", "ks"]}}, "drift.methods[2]", "ks is named twice"),
         ({"drift": {"multivariate": ["mmd", "mmd"]}}, "drift.multivariate[1]", "mmd is named twice"),
@@ -296,6 +311,23 @@ def test_what_does_not_fit_together_is_refused(settings, path, message):
     found = model_problems(**settings)
     assert list(found) == [path]
     assert message in found[path]
+
+
+def test_settings_that_something_acts_on_are_accepted():
+    """One window with a season, weights of columns with a role or a rule, and columns that are inferred."""
+    settings = model(
+        columns={"timestamp": "t", "score": "p"},
+        windows=["6h", "7d"],
+        features={"a": "numeric", "b": "numeric"},
+        baseline={"season": "hour", "refresh": {"window": "7d"}},
+        drift={"null": "blocks", "multivariate": ["mmd"]},
+        quality={"column_weights": {"a": 2, "p": 3, "c": 0}, "validation_rules": {"c": {"not_null": True}}},
+        champion="a",
+        comparison={"split": "equal"},
+    )
+    assert settings.quality.column_weights == {"a": 2, "p": 3, "c": 0}
+    inferred = model(quality={"column_weights": {"z": 2}}, drift={"multivariate": ["mmd"]})
+    assert inferred.quality.column_weights == {"z": 2}
 
 
 def test_task_is_needed_and_models_too():
@@ -390,7 +422,8 @@ def test_yaml_scalars_are_what_they_look_like():
 def test_a_key_null_is_a_word():
     """`null:` names a setting, as in `drift: {null: blocks}`; as a value it is still nothing."""
     assert read_mapping("drift: {null: blocks}\nrest: null") == {"drift": {"null": "blocks"}, "rest": None}
-    assert model(**read_mapping("drift: {null: blocks}")).drift.null == "blocks"
+    timed = {"columns": {"timestamp": "at"}}
+    assert model(**timed, **read_mapping("drift: {null: blocks}")).drift.null == "blocks"
     assert model().drift.null == "independent"
     with pytest.raises(ConfigurationError, match="before"):
         read_mapping("{null: 1, 'null': 2}")
@@ -503,8 +536,12 @@ def test_whatever_a_file_holds_the_answer_is_settings_or_problems(defaults, mode
 @pytest.mark.parametrize(
     ("changes", "path", "text"),
     [
-        ({"comparison": {"metrics": ["mean_label"]}}, "comparison.metrics[0]", "does not fit"),
-        ({"comparison": {"metrics": ["acuracy"]}}, "comparison.metrics[0]", "accuracy"),
+        (
+            {"champion": "a", "comparison": {"metrics": ["mean_label"]}},
+            "comparison.metrics[0]",
+            "does not fit",
+        ),
+        ({"champion": "a", "comparison": {"metrics": ["acuracy"]}}, "comparison.metrics[0]", "accuracy"),
         ({"comparison": {"split": "even"}}, "comparison.split", "equal"),
         ({"champion": "a", "comparison": {"split": {"b": 1}}}, "comparison.split", "'a' has no share"),
         ({"comparison": {"split": {"a": 0}}}, "comparison.split", "greater than 0"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from exporter.catalog import PERFORMANCE_METRICS
 from exporter.config.comparison import OF_LABELS
 from exporter.config.model import DAY_SECONDS, ModelConfig, name_problem
+from exporter.config.unused import unused
 from exporter.durations import format_duration
 from exporter.schema import Kind, Task
 from exporter.settings import suggestion
@@ -24,6 +25,7 @@ def misfits(model: ModelConfig) -> Iterator[Problem]:
     yield from _search_misfits(model)
     yield from _rule_misfits(model)
     yield from _drift_misfits(model)
+    yield from unused(model)
     if model.idempotency_retention < DAY_SECONDS:
         yield ("idempotency_retention",), "expected at least 24h"
     if model.champion is not None and (wrong := name_problem(model.champion)):

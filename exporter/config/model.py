@@ -142,7 +142,7 @@ class Feature(Settings):
     """A feature's kind; for an embedding also how many elements it has."""
 
     type: Kind = Field(description="numeric, categorical, boolean, datetime or embedding.")
-    size: int | None = Field(default=None, ge=1, le=65536, description="Elements of an embedding.")
+    size: int | None = Field(default=None, ge=1, le=4096, description="Elements of an embedding.")
 
     @model_validator(mode="after")
     def _size_fits(self) -> Feature:
