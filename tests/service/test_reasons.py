@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from exporter.catalog import FAMILIES, WINDOWED
+from exporter.errors import NotFoundError
 
 from .conftest import HOUR, MODEL, NOW, Bench, labels_of
 from .test_publisher import evaluated, of, tick
@@ -171,3 +172,23 @@ def test_empty_windows_name_everything(bench: Make, rows: Rows) -> None:
     families = evaluated(b)
     assert of(families, "ml_window_rows") == [0.0, 0.0]
     assert unnamed(families) == []
+
+
+@pytest.mark.parametrize("question", ["performance", "drift", "quality", "status"])
+def test_unknown_filters_are_not_found(bench: Make, rows: Rows, question: str) -> None:
+    """A window, version or segment that does not exist is told from one without results, with the choices."""
+    b = bench()
+    b.push(rows(600))
+    b.service.evaluate("m")
+    ask = getattr(b.service, question)
+    for filters, choice in (
+        ({"window": "9d"}, "it has 1h, 6h"),
+        ({"version": "zz"}, "it has default"),
+        ({"segment": "carrier"}, "segments by carrier"),
+        ({"segment": "planet=earth"}, "segments by carrier"),
+        ({"segment": "carrier=ZZ"}, ".../segments"),
+    ):
+        with pytest.raises(NotFoundError, match=choice):
+            ask("m", **filters)
+    for segment in ("", "*", "carrier=AA"):
+        assert ask("m", version="default", window="6h", segment=segment)["stale"] is False

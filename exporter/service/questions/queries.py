@@ -11,6 +11,7 @@ from exporter.errors import ConflictError, NotFoundError
 from exporter.profiles import CategoricalColumn, ColumnGrid, NumericColumn
 from exporter.results import Evaluation
 from exporter.service.baselines.making import BaselineService
+from exporter.service.ingestion.payload import segment_key
 from exporter.service.lane import Lane
 from exporter.service.publisher import is_stale
 from exporter.service.questions.notes import notes, roc_auc_error_bound, stale_reason
@@ -103,6 +104,7 @@ def status(
     model where no segment is chosen.
     """
     _check_window(lane, window)
+    _check_rows(lane, version, segment)
     with lane.lock:
         chosen = [
             evaluation
@@ -152,6 +154,7 @@ def evaluations(
     Those of a stale model are kept, and each says that it is.
     """
     _check_window(lane, window)
+    _check_rows(lane, version, segment)
     stale = is_stale(lane, now)
     chosen = []
     for evaluation in lane.evaluations.values():
@@ -304,3 +307,25 @@ def _check_window(lane: Lane, window: str | None) -> None:
     names = [configured.name for configured in lane.config.windows]
     if window is not None and window not in names:
         raise NotFoundError(f"model {lane.name!r} has no window {window!r}; it has {', '.join(names)}")
+
+
+def _check_rows(lane: Lane, version: str | None, segment: str | None) -> None:
+    """Refuse a version that nothing came of, and a segment of which nothing is measured."""
+    with lane.lock:
+        versions = sorted({*lane.versions, *(evaluation.version for evaluation in lane.evaluations.values())})
+        measured = {key for state in lane.versions.values() for key in state.series}
+    if version is not None and version not in versions:
+        exist = ", ".join(versions) or "none yet"
+        raise NotFoundError(f"model {lane.name!r} has no version {version[:80]!r}; it has {exist}")
+    if not segment or segment == "*":
+        return
+    column, equals, value = segment.partition("=")
+    if not equals or column not in lane.config.segments:
+        raise NotFoundError(
+            f"expected a segment as column=value or *, but {segment[:80]!r} came; model {lane.name!r} has "
+            f"segments by {', '.join(lane.config.segments) or 'no column'}"
+        )
+    if segment_key(column, value) not in measured:
+        raise NotFoundError(
+            f"model {lane.name!r} measures no segment {segment[:80]!r}; .../segments lists them"
+        )
