@@ -27,6 +27,7 @@ SCENES: Mapping[str, tuple[int, np.ndarray]] = {
     "none, 10 % errors, 60 rows an hour": (60, np.full(HOURS, 0.1)),
     "none, 10 % errors, 8 rows an hour": (8, np.full(HOURS, 0.1)),
     "none, 0.5 % errors, 60 rows": (60, np.full(HOURS, 0.005)),
+    "none, 0.2 % errors, 60 rows": (60, np.full(HOURS, 0.002)),
     "none, 1,000 rows": (1000, np.full(HOURS, 0.1)),
     "none, rhythm of +-50 % a day, 60 rows": (60, 0.1 * (1 + 0.5 * np.sin(T / 24 * 2 * np.pi))),
     "none, rhythm of +-50 % a day, 600 rows": (600, 0.1 * (1 + 0.5 * np.sin(T / 24 * 2 * np.pi))),
@@ -42,7 +43,7 @@ SCENES: Mapping[str, tuple[int, np.ndarray]] = {
 def stream(rng: np.random.Generator, rows: int, share: np.ndarray) -> ErrorStream:
     came = rng.poisson(rows, HOURS) + 1.0
     losses = rng.binomial(came.astype(int), share).astype(float)
-    return ErrorStream(T * HOUR, came, losses, losses)
+    return ErrorStream(T * HOUR, came, losses, losses, losses)
 
 
 def rates(rows: int, share: np.ndarray, *, repetitions: int, seed: int) -> tuple[dict[str, float], float]:

@@ -57,8 +57,8 @@ class ErrorSums:
             )
             if not chosen:
                 return None
-            rows, losses, squares = np.stack([self._sums[bucket] for bucket in chosen], axis=1)
+            sums = np.stack([self._sums[bucket] for bucket in chosen], axis=1)
             if len(self._streams) >= MOST_STREAMS:
                 self._streams.clear()
-            self._streams[start, end] = ErrorStream(np.array(chosen, float), rows, losses, squares)
+            self._streams[start, end] = ErrorStream(np.array(chosen, float), *sums)
         return self._streams[start, end]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from exporter.batch import Outcomes
 
 ERRORS = ("errors",)
-"""Name of the totals: labelled rows, the sum of their losses, and of the squares of these."""
+"""Name of the totals: labelled rows, the sums of their losses, of their squares and of their cubes."""
 
 
 def error_sums(outcomes: Outcomes) -> Mapping[tuple[str, ...], NDArray[np.float64]]:
@@ -29,7 +29,8 @@ def error_sums(outcomes: Outcomes) -> Mapping[tuple[str, ...], NDArray[np.float6
     losses = _losses(outcomes)
     if losses is None or not len(losses):
         return {}
-    return {ERRORS: np.array([len(losses), losses.sum(), (losses * losses).sum()])}
+    squares = losses * losses
+    return {ERRORS: np.array([len(losses), losses.sum(), squares.sum(), (squares * losses).sum()])}
 
 
 def _losses(outcomes: Outcomes) -> NDArray[np.float64] | None:
@@ -48,8 +49,8 @@ def _losses(outcomes: Outcomes) -> NDArray[np.float64] | None:
         return np.asarray(error[error < LARGEST], np.float64)
 
 
-LARGEST = 1e150
-"""Larger errors are left out, so that their squares are finite."""
+LARGEST = 1e90
+"""Larger errors are left out, so that their cubes are finite."""
 
 
 def _differs(prediction: pa.DictionaryArray, label: pa.DictionaryArray) -> NDArray[np.float64]:

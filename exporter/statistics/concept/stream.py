@@ -35,15 +35,16 @@ class ErrorStream:
     ----------
     starts : float64 (T,)
         Start of each bucket, seconds since the epoch, ascending.
-    rows, losses, squares : float64 (T,)
-        Labelled rows, the sum of their losses and of the squares of these. A loss is 0 or 1 for classifiers
-        (1 is an error) and the absolute error, in the label's unit, for regression.
+    rows, losses, squares, cubes : float64 (T,)
+        Labelled rows, the sums of their losses, of their squares and of their cubes. A loss is 0 or 1 for
+        classifiers (1 is an error) and the absolute error, in the label's unit, for regression.
     """
 
     starts: NDArray[np.float64]
     rows: NDArray[np.float64]
     losses: NDArray[np.float64]
     squares: NDArray[np.float64]
+    cubes: NDArray[np.float64]
 
     @property
     def total(self) -> float:
@@ -53,6 +54,13 @@ class ErrorStream:
     @property
     def mean(self) -> float:
         return float(self.losses.sum() / self.total)
+
+    def skewness(self, dispersion: float) -> NDArray[np.float64]:
+        """Skewness of each bucket's sum of losses, (T,): that of a row's loss over the root of the rows."""
+        mean = self.mean
+        second, third = float(self.squares.sum()) / self.total, float(self.cubes.sum()) / self.total
+        central = third - 3 * mean * second + 2 * mean**3
+        return central / dispersion**1.5 / np.sqrt(self.rows)
 
     def dispersion(self) -> float:
         """Variance of a bucket's sum of losses, for each of its rows.
@@ -101,7 +109,9 @@ class ErrorStream:
         return self._take(self.starts < end)
 
     def _take(self, kept: NDArray[np.bool_]) -> ErrorStream:
-        return ErrorStream(self.starts[kept], self.rows[kept], self.losses[kept], self.squares[kept])
+        return ErrorStream(
+            self.starts[kept], self.rows[kept], self.losses[kept], self.squares[kept], self.cubes[kept]
+        )
 
     def coarsened(self, most: int = MOST_BUCKETS) -> ErrorStream:
         """The same rows in at most `most` buckets, neighbours put together."""
@@ -112,5 +122,6 @@ class ErrorStream:
         if size <= 1:
             return self
         first = np.arange(0, len(self.starts), size)
-        sums = (np.add.reduceat(values, first) for values in (self.rows, self.losses, self.squares))
+        totals = (self.rows, self.losses, self.squares, self.cubes)
+        sums = (np.add.reduceat(values, first) for values in totals)
         return ErrorStream(self.starts[first], *sums)

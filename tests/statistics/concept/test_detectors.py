@@ -13,7 +13,7 @@ SINCE = 144 * HOUR
 def stream(rng, share, *, rows=60):
     rows = rng.poisson(rows, len(share)) + 1.0
     losses = rng.binomial(rows.astype(int), share).astype(float)
-    return ErrorStream(np.arange(len(share)) * HOUR, rows, losses, losses)
+    return ErrorStream(np.arange(len(share)) * HOUR, rows, losses, losses, losses)
 
 
 def detections(share, *, times, rows=60, seed=7):
@@ -116,3 +116,22 @@ def test_the_verdict_is_that_of_a_column():
     assert set(column.methods) == set(DETECTORS)
     assert column.q_value == column.p_value
     assert concept_column(given, **settings) is column
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.05, 0.01, 1e-4, 1e-9])
+def test_any_level_has_a_critical_value(alpha):
+    """Critical values rise as alpha falls, far beyond what was simulated, and p-values with them."""
+    given = stream(np.random.default_rng(5), np.where(np.arange(168) < 156, 0.1, 0.5))
+    for result in concept_drift(given, since=SINCE, alpha=alpha).values():
+        assert np.isfinite(result.critical_value)
+        assert result.detected == (result.p_value < alpha * (1 + 1e-9)) or result.p_value > 0.04
+    strong = concept_drift(given, since=SINCE, alpha=alpha)["adwin"]
+    assert strong.p_value < 0.05 / 100
+
+
+@pytest.mark.slow
+def test_rare_errors_alarm_no_more_often():
+    """Sums of few errors are skewed, and so are the simulated ones: two in a thousand rows."""
+    found = detections(np.full(168, 0.002), times=300)
+    assert found["adwin"] < 0.1
+    assert found["page_hinkley"] < 0.09

@@ -16,7 +16,7 @@ def test_classifiers_lose_one_a_mistake():
         prediction=np.array([0, 1, 1, -1, 0], np.int8),
         label=np.array([0, 0, 1, 1, -1], np.int8),
     )
-    assert error_sums(outcomes)[ERRORS].tolist() == [3, 1, 1]
+    assert error_sums(outcomes)[ERRORS].tolist() == [3, 1, 1, 1]
 
 
 def test_classes_are_compared_by_name():
@@ -26,7 +26,7 @@ def test_classes_are_compared_by_name():
         prediction=pa.array(["a", "b", "c", None]).dictionary_encode(),
         label=pa.array(["c", "b", "c", "a"]).dictionary_encode(),
     )
-    assert error_sums(outcomes)[ERRORS].tolist() == [3, 1, 1]
+    assert error_sums(outcomes)[ERRORS].tolist() == [3, 1, 1, 1]
 
 
 def test_regression_loses_the_absolute_error():
@@ -36,7 +36,7 @@ def test_regression_loses_the_absolute_error():
         prediction=np.array([1.0, 2.0, np.nan, 1e300]),
         label=np.array([3.0, 1.0, 1.0, 0.0]),
     )
-    assert error_sums(outcomes)[ERRORS] == pytest.approx([2, 3, 5])
+    assert error_sums(outcomes)[ERRORS] == pytest.approx([2, 3, 5, 9])
 
 
 def test_nothing_is_measured_without_labels():

@@ -10,7 +10,7 @@ HOUR = 3600.0
 
 def stream_of(rows, losses, *, width=HOUR):
     rows, losses = np.asarray(rows, float), np.asarray(losses, float)
-    return ErrorStream(np.arange(len(rows)) * width, rows, losses, losses)
+    return ErrorStream(np.arange(len(rows)) * width, rows, losses, losses, losses)
 
 
 def test_dispersion_without_a_rhythm_is_the_variance_between_rows():
