@@ -46,13 +46,8 @@ format: $(VENV)/.dev ## Put the code into its form
 coverage: $(VENV)/.dev ## Run all tests and fail when they cover less than before
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
-# The programs in benchmarks/, in this order; make bench BENCHMARKS="decoding" runs one.
-BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(shell grep -l "__main__" benchmarks/*.py))
-
-bench: $(VENV)/.bench ## Measure speed and memory, print the tables (BENCHMARKS="decoding" for one)
-	@for each in $(BENCHMARKS); do \
-	  echo "== $$each"; $(BIN)/python -m benchmarks.$$each $(ARGS) || exit 1; \
-	done
+bench: $(VENV)/.bench ## Measure speed and memory, print the tables (ARGS="decoding scrape" for some)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-calibration: $(VENV)/.bench ## Simulate false alarms and power beside Evidently, NannyML and whylogs
 	$(BIN)/python -m benchmarks.calibration $(ARGS)

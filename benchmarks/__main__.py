@@ -23,6 +23,8 @@ ORDER = (
     "http_server",
     "drift_methods",
     "quality",
+    "history",
+    "concept",
     "block_nulls",
     "comparison",
     "estimation",

@@ -239,3 +239,16 @@ def test_yaml_files_can_be_read():
     for path in tracked_files():
         if path.suffix in {".yml", ".yaml"} and "tests" not in path.parts:
             list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def test_make_bench_runs_every_benchmark():
+    """The list that `make bench` goes through holds each program of the folder once."""
+    from benchmarks.__main__ import ORDER
+
+    programs = {
+        path.stem
+        for path in (ROOT / "benchmarks").glob("[!_]*.py")
+        if "__main__" in path.read_text(encoding="utf-8")
+    }
+    assert sorted(ORDER) == sorted(programs)
+    assert "python -m benchmarks $(ARGS)" in MAKEFILE
