@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from exporter.custommetrics import Measure, measured
 from exporter.evaluation.inspection import inspected
-from exporter.evaluation.together import measure_together, tests_together
+from exporter.evaluation.together import measure_together
 from exporter.profiles import (
     BinaryOutcome,
     DelayHistogram,
@@ -38,6 +38,7 @@ from exporter.results import (
 from exporter.schema import Role
 from exporter.statistics.concept import ErrorStream, concept_column
 from exporter.statistics.drift.verdict import BlockEffects, drift_verdicts
+from exporter.statistics.multivariate.report import chosen_methods
 from exporter.statistics.performance import compared, metrics_of, per_class, performance
 from exporter.statistics.performance.summary import ranking_groups, residual_summary
 from exporter.statistics.quality import quality_report
@@ -276,7 +277,7 @@ def measure_drift(
     empty = DriftReport(alpha=settings.drift_threshold, rows=current.rows)
     if baseline is None or current.grid.id != baseline.grid.id:
         why = "no_baseline" if baseline is None else "not_comparable"
-        several = tests_together(current, settings.multivariate)
+        several = bool(chosen_methods(settings.multivariate))
         return empty, [("drift", None, why), *([("multivariate_drift", None, why)] if several else ())]
     broken: dict[str, ColumnDrift] = {}
 
@@ -323,6 +324,8 @@ def measure_drift(
         failed=partial(failed, "multivariate_drift", None),
         independent=block_nulls is None,
     )
+    if not together and chosen_methods(settings.multivariate):
+        missing.append(("multivariate_drift", None, "not_comparable"))
     missing += [("multivariate_drift", name, test.reason) for name, test in together.items() if test.reason]
     return replace(report, multivariate=together), missing
 

@@ -192,3 +192,30 @@ def test_unknown_filters_are_not_found(bench: Make, rows: Rows, question: str) -
             ask("m", **filters)
     for segment in ("", "*", "carrier=AA"):
         assert ask("m", version="default", window="6h", segment=segment)["stale"] is False
+
+
+def test_errors_without_labels_are_named(bench: Make, rows: Rows) -> None:
+    """Concept drift has a reason until labels come, and a verdict or another reason from then on."""
+    b = bench()
+    table = rows(600)
+    b.push(table)
+    named = {"measure": "drift", "subject": "error", "reason": "insufficient_labels"}
+    assert of(evaluated(b), "ml_undefined", **named) == [1.0, 1.0]
+    b.label(labels_of(table))
+    families = evaluated(b)
+    assert of(families, "ml_undefined", **{**named, "subject": "truth"}) == []
+    verdicts = {dict(labels)["column"] for labels in families["ml_drift_detected"]}
+    whole = b.evaluated("drift", window="6h")["columns"]["error"]
+    assert ("error" in verdicts) == (whole["reason"] is None)
+
+
+def test_one_numeric_feature_is_not_tested_together(bench: Make, rows: Rows) -> None:
+    """With `auto` the tests of all columns together say why they are not there."""
+    b = bench(features={"distance": "numeric", "carrier": "categorical"})
+    b.push(rows(600))
+    families = evaluated(b)
+    assert "ml_multivariate_drift_statistic" not in families
+    assert of(families, "ml_undefined", measure="multivariate_drift", reason="not_comparable") == [1.0, 1.0]
+    none = bench(features={"distance": "numeric", "carrier": "categorical"}, drift={"multivariate": []})
+    none.push(rows(600))
+    assert of(evaluated(none), "ml_undefined", measure="multivariate_drift") == []

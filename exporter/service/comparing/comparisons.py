@@ -243,7 +243,10 @@ def _sample_ratio(count: Count, *, paired: bool) -> SampleRatio:
 
 
 def missing_of(lane: Lane) -> dict[str, list[Missing]]:
-    """What has no value and why, by version: a challenger, or the champion when there is none to compare."""
+    """What has no value and why, by version: a challenger, or the champion when there is none to compare.
+
+    The sample ratio is missing only where a split is configured.
+    """
     champion = lane.config.champion
     if champion is None:
         return {}
@@ -251,14 +254,17 @@ def missing_of(lane: Lane) -> dict[str, list[Missing]]:
         return {champion: [("comparison", None, "error")]}
     if not lane.comparisons:
         return {champion: [("comparison", None, "no_baseline" if lane.grid is None else "empty")]}
-    return {
-        challenger: [
+    missing: dict[str, list[Missing]] = {}
+    for challenger, comparison in lane.comparisons.items():
+        missing[challenger] = [
             ("comparison", name, metric.reason)
             for name, metric in comparison.metrics.items()
             if metric.reason is not None
         ]
-        for challenger, comparison in lane.comparisons.items()
-    }
+        reason = comparison.sample_ratio.reason
+        if lane.config.comparison.split is not None and reason is not None:
+            missing[challenger].append(("comparison_sample_ratio", None, reason))
+    return missing
 
 
 def comparisons(lane: Lane) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from exporter.evaluation import Missing
+from exporter.evaluation import ERROR_COLUMN, Missing
 from exporter.results import Evaluation
-from exporter.schema import Task
+from exporter.schema import Role, Task
 from exporter.service.evaluation.arrivals import volume_gaps
 from exporter.service.lane import Lane
 
@@ -80,6 +80,10 @@ def _coverage_gaps(lane: Lane, evaluation: Evaluation) -> list[Missing]:
         for measure in OF_TASK.get(lane.schema.task, ())
         if not present[measure]
     ]
+    known = any(column.role == Role.ERROR for column in evaluation.drift.columns.values())
+    if not known and ("concept_drift", None, "error") not in evaluation.undefined:
+        ranked = lane.schema.task is Task.RANKING  # which has no loss of a row
+        missing.append(("drift", ERROR_COLUMN, "not_comparable" if ranked else "insufficient_labels"))
     if evaluation.labeled_ratio is None:
         missing.append(("labeled_ratio", None, "empty"))
     return missing

@@ -148,10 +148,10 @@ def _in_range(
         if not is_numeric(column):
             continue
         before = None if baseline is None else baseline.get(name)
-        if before is None or not is_numeric(before) or before.n <= 0:
-            gaps.append(("quality_in_range_ratio", name, "no_baseline"))
-        elif column.n + column.nonfinite <= 0:
+        if before is not None and column.n + column.nonfinite <= 0:
             gaps.append(("quality_in_range_ratio", name, "empty"))
+        elif before is None or not is_numeric(before) or before.n <= 0:
+            gaps.append(("quality_in_range_ratio", name, "no_baseline"))
         else:
             ratios[name] = in_range_ratio(before, column)
     return ratios

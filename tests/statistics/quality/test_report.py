@@ -71,6 +71,14 @@ def test_without_a_baseline_range_and_categories_have_reasons(columns):
     }
 
 
+def test_a_column_without_values_is_empty_not_without_a_baseline(columns):
+    """Where the window has none, the range says so, whatever the baseline has."""
+    current = {"x": replace(columns[1]["x"], n=0, nonfinite=0)}
+    for baseline in (columns[0], current):
+        report = quality_report(current, {}, rows=10, baseline=baseline)
+        assert ("quality_in_range_ratio", "x", "empty") in report.undefined
+
+
 def test_uniqueness_is_exact_or_estimated_or_has_a_reason(numeric_pair, categorical_pair):
     """Values counted one by one are exact, hashed names are estimated, the rest has a reason."""
     _, many = categorical_pair(["a"] * 50, ["b"] * 50)
