@@ -12,6 +12,7 @@ from exporter.errors import BadRequestError, NotFoundError
 from exporter.profiles import BinaryOutcome, MulticlassOutcome, Profile
 from exporter.results import Estimate, Undefined
 from exporter.schema import ScoreKind, Task
+from exporter.service.baselines.parts import part_of
 from exporter.service.ingestion.payload import segment_key
 from exporter.service.lane import Lane
 from exporter.statistics.intervals import normal_quantile
@@ -71,6 +72,8 @@ def curves(
         span, pieces = (None, None) if until is None else series.pieces(chosen, until, "outcomes")
         baseline = lane.active_baseline(of_version)
         reference = None if baseline is None else lane.baseline_profile(baseline)
+        if baseline is not None and segment:
+            reference = part_of(lane, baseline, _segment_key(segment))
     answer: dict[str, Any] = {
         "model": lane.name,
         "version": of_version,
