@@ -269,3 +269,18 @@ def test_rows_for_history_only_are_not_paired(bench: Make, rows: Rows) -> None:
         found = compared(b)
         assert (found["paired_rows"], found["champion_rows"]) == (0, 700)
         b.restart()
+
+
+@pytest.mark.parametrize("split", [None, "equal"])
+def test_a_sample_ratio_is_missing_where_a_split_is_configured(
+    bench: Make, rows: Rows, split: str | None
+) -> None:
+    """Versions that answer the same ids have no ratio, with the reason; nobody asked without a split."""
+    b = bench(**COMPARED, **({} if split is None else {"comparison": {"split": split}}))
+    table, other = arms_of(rows, 600)
+    b.push(table, version="a")
+    b.push(other.set_column(0, "id", table["id"]), version="b")
+    b.label(labels_of(table))
+    assert compared(b)["sample_ratio"]["reason"] is not None
+    text = b.service.snapshot().text.decode()
+    assert ('measure="comparison_sample_ratio"' in text) == (split is not None)
