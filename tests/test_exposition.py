@@ -162,8 +162,6 @@ def test_families_of_several_models_stand_together():
     text = exposition.snapshot(made_at=0.0).text.decode()
     assert text.count("# TYPE ml_rows_total") == 1
     assert text.index('ml_rows_total{model="b"') < text.index("ml_labels_total{")
-    exposition.remove("b")
-    assert '"b"' not in exposition.snapshot(made_at=0.0).text.decode()
 
 
 def test_values_that_are_not_finite_are_explained_instead():

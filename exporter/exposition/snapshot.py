@@ -147,12 +147,6 @@ class Exposition:
                 self._dropped[model, family] = self._dropped.get((model, family), 0) + count
         return chunk
 
-    def remove(self, model: str) -> None:
-        """Expose nothing of a model any more."""
-        with self._lock:
-            self._renderers.pop(model, None)
-            self._chunks.pop(model, None)
-
     def snapshot(self, own: Iterable[tuple[str, OwnSample]] = (), *, made_at: float) -> Snapshot:
         """Join what all models expose with the exporter's `own` metrics; `made_at` in Unix seconds."""
         with self._lock:

@@ -78,11 +78,6 @@ class Counts:
         cells[self._index[first:last] - where.start] = self._value[first:last]
         return cells
 
-    def negated(self) -> Counts:
-        if self._dense is not None:
-            return Counts(self.size, dense=np.negative(self._dense, dtype=np.int64))
-        return Counts(self.size, index=self._index, value=-self._value)
-
     def copy(self) -> Counts:
         if self._dense is not None:
             return Counts(self.size, dense=self._dense.astype(np.int64))
