@@ -165,7 +165,9 @@ def test_head_is_get_without_a_body(web, method, path):
 
 @pytest.mark.parametrize("view", ["performance", "drift", "quality"])
 def test_views_take_window_version_and_segment(web, view):
-    """What is known is answered, a window that is not configured is 404."""
+    """What is known is answered; a window that is not configured and an unknown version are 404."""
+    assert_error(web.ask("GET", f"{MODEL}/{view}?version=zz"), 404, "not_found")
+    web.push(rows(5), f"{BATCHES}?version=v2")
     answer = web.ask("GET", f"{MODEL}/{view}?window=7d&version=v2")
     assert answer.status_code == 200
     assert answer.json()["model"] == "flight_delay"
@@ -282,7 +284,7 @@ def test_status_takes_a_view(web):
     web.push(rows(5))
     whole = web.ask("GET", f"{MODEL}/status").json()
     window = whole["windows"][0]
-    view = web.ask("GET", f"{MODEL}/status?window={window}&version=default&segment=carrier=AA")
+    view = web.ask("GET", f"{MODEL}/status?window={window}&version=default&segment=*")
     assert view.status_code == 200
     assert view.json().keys() == whole.keys()
     assert_error(web.ask("GET", f"{MODEL}/status?window=99y"), 404, "not_found")
