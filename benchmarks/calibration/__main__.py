@@ -54,6 +54,7 @@ def methods_tables(wanted: int, seed: int) -> str:
     for n, m in SIZES:
         begun = time.perf_counter()
         count, found = method_rates(n, m, wanted=wanted, seed=seed)
+        found = {method: by for method, by in found.items() if by}
         say(f"methods {n:,} v {m:,}: {count} pairs in {time.perf_counter() - begun:.0f} s")
         rows.append(
             [f"{n:,}", f"{m:,}", f"{count} (+-{two_errors(count):.3f})"]
@@ -98,7 +99,6 @@ def peer_tables(tables: int, seed: int) -> str:
     with tempfile.TemporaryDirectory() as directory:
         where = Path(directory)
         rng = np.random.default_rng(seed)
-        seconds = dict.fromkeys(TOOLS, 0.0)
         for rows in WINDOW_ROWS:
             for number in range(tables):
                 name = f"{rows}-{number:04d}"
@@ -106,20 +106,17 @@ def peer_tables(tables: int, seed: int) -> str:
                 current = table(rng, rows, changed=True)
                 baseline.to_parquet(where / f"{name}-baseline.parquet")
                 current.to_parquet(where / f"{name}-current.parquet")
-                begun = time.perf_counter()
                 found = ours.verdicts(baseline, current)
-                seconds["ml-exporter"] += time.perf_counter() - begun
                 (where / f"{name}-ml-exporter.json").write_text(json.dumps(found), encoding="utf-8")
         for peer in PEERS:
             python = subprocess.run(
                 ["tools/peer-venv", peer], cwd=REPOSITORY, check=True, capture_output=True, text=True
             ).stdout.strip()
             begun = time.perf_counter()
-            ran = subprocess.run(
+            subprocess.run(
                 [python, "benchmarks/peers/verdicts.py", peer, str(where)],
                 cwd=REPOSITORY, check=True, capture_output=True, text=True,
             )  # fmt: skip
-            seconds[peer] = json.loads(ran.stdout.splitlines()[-1])["seconds"]
             say(f"{peer}: {time.perf_counter() - begun:.0f} s")
         verdicts = {
             (tool, rows): [
@@ -129,12 +126,10 @@ def peer_tables(tables: int, seed: int) -> str:
             for tool in TOOLS
             for rows in WINDOW_ROWS
         }
-    return _peer_report(verdicts, seconds, tables)
+    return _peer_report(verdicts, tables)
 
 
-def _peer_report(
-    verdicts: dict[tuple[str, int], list[dict[str, bool]]], seconds: dict[str, float], tables: int
-) -> str:
+def _peer_report(verdicts: dict[tuple[str, int], list[dict[str, bool]]], tables: int) -> str:
     def share(tool: str, rows: int, said: Callable[[dict[str, bool]], float]) -> str:
         return f"{np.mean([said(found) for found in verdicts[tool, rows]]):.2f}"
 
@@ -148,7 +143,6 @@ def _peer_report(
         *(line(name, lambda found, name=name: found.get(name, False)) for name in STABLE),
     ]
     power = [line(name, lambda found, name=name: found.get(name, False)) for name in SHIFTS]
-    each = [f"{tool} {1e3 * taken / (tables * len(WINDOW_ROWS)):.0f} ms" for tool, taken in seconds.items()]
     return "\n\n".join(
         (
             f"{tables} tables of {len(STABLE) + len(SHIFTS)} columns against {BASELINE_ROWS:,} rows.",
@@ -156,7 +150,6 @@ def _peer_report(
             markdown(head, false),
             "**Power**, the share of tables in which the changed column was found:",
             markdown(head, power),
-            "Time a table, reading left out: " + ", ".join(each) + ".",
         )
     )
 
