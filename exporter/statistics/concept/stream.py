@@ -60,7 +60,8 @@ class ErrorStream:
         mean = self.mean
         second, third = float(self.squares.sum()) / self.total, float(self.cubes.sum()) / self.total
         central = third - 3 * mean * second + 2 * mean**3
-        return central / dispersion**1.5 / np.sqrt(self.rows)
+        skewness: NDArray[np.float64] = central / dispersion**1.5 / np.sqrt(self.rows)
+        return skewness
 
     def dispersion(self) -> float:
         """Variance of a bucket's sum of losses, for each of its rows.
