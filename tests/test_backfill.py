@@ -177,7 +177,8 @@ def test_a_refusal_is_one_line_and_leaves_no_file(
 def families_of(point: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "method" in point:
         yield from (("ml_drift_statistic", "value"), ("ml_drift_p_value", "p_value"))
-        yield from (("ml_drift_detected", "detected"), ("ml_drift_q_value", "q_value"))
+        if point["q_value"] is not None:  # the test that decided; the verdict is the column's
+            yield from (("ml_drift_detected", "detected"), ("ml_drift_q_value", "q_value"))
     else:
         yield "ml_performance", "value"
         yield from ((f"ml_performance_{name}", name) for name in ("lower", "upper", "baseline", "drop"))
