@@ -259,7 +259,7 @@ def cost(console: Console, rows: int) -> None:
     floats, strings = columns_of(BASELINE_ROWS, seed=0)
     baseline = batch_of(floats, encode_strings(strings, 1), seed=0)
     start = time.perf_counter()
-    build_grid(baseline, multivariate=False)
+    build_grid(baseline, multivariate=False, embeddings=False)
     middle = time.perf_counter()
     grid = build_grid(baseline)
     table = Table(title="50 numeric + 10 categorical columns: profile without and with what is seen together")

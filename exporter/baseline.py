@@ -59,9 +59,9 @@ def resolved_schema(schema: Schema, batch: Batch) -> Schema:
     return schema.with_features(features)
 
 
-def grid_of(batch: Batch, *, category_cap: int = 200, class_cap: int = 20) -> Grid:
-    """A new grid, cut at the quantiles of these rows."""
-    return build_grid(batch, category_cap=category_cap, class_cap=class_cap)
+def grid_of(batch: Batch, *, category_cap: int = 200, class_cap: int = 20, multivariate: bool = True) -> Grid:
+    """A new grid, cut at the quantiles of these rows; `multivariate` counts columns together too."""
+    return build_grid(batch, category_cap=category_cap, class_cap=class_cap, multivariate=multivariate)
 
 
 def build(

@@ -108,7 +108,7 @@ class DataQualityDashboard:
         chosen = table if columns is None else table.select(list(columns))
         batch, reference = self._batches(chosen, None if baseline is None else _arrow(baseline), schema, now)
         schema = batch.schema
-        grid = build_grid(batch if reference is None else reference, multivariate=False)
+        grid = build_grid(batch if reference is None else reference, multivariate=False, embeddings=False)
         profile = profile_rows(grid, batch)
         earlier = None if reference is None else profile_rows(grid, reference)
         rules = RuleSet.compile(validation_rules or {}, consistency_rules or {}, schema)

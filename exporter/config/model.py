@@ -169,7 +169,8 @@ class Drift(Settings):
     ] = Field(
         default="auto",
         description="Tests of all columns together: `auto` (all of them, with at least two numeric features) "
-        "or a list of `mmd`, `pca` and `correlation`; `[]` tests nothing together.",
+        "or a list of `mmd`, `pca` and `correlation`; `[]` tests nothing together, and a grid made then "
+        "counts nothing for it.",
     )
     correction: Literal["bh", "bonferroni", "none"] = Field(
         default="bh", description="For testing many columns at once: Benjamini-Hochberg, Bonferroni or none."

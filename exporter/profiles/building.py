@@ -50,6 +50,7 @@ def build_grid(
     category_cap: int = NOVEL_CAP,
     class_cap: int = 20,
     multivariate: bool = True,
+    embeddings: bool = True,
 ) -> Grid:
     """Freeze the grid of a model from the rows of its first baseline.
 
@@ -65,7 +66,9 @@ def build_grid(
     class_cap : int
         Multiclass: classes that are counted one by one.
     multivariate : bool
-        Whether to fix how rows are seen together, and the vectors of embeddings.
+        Whether to fix how columns are seen together.
+    embeddings : bool
+        Whether to fix how the vectors of embeddings are seen.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def build_grid(
         target_scale=scale,
         novel_cap=category_cap,
         multivariate=_together(columns, batch) if multivariate else None,
-        embeddings=dict(_embeddings(columns, batch)) if multivariate else {},
+        embeddings=dict(_embeddings(columns, batch)) if embeddings else {},
     )
 
 

@@ -87,7 +87,7 @@ def test_sums_survive_the_way_through_bytes(rows, grid):
 
 def test_a_grid_without_the_part_reads_and_profiles_as_before(rows):
     """Grids of before have no such member; their ids do not change and nothing is measured together."""
-    old = build_grid(rows.batch(0, 500), multivariate=False)
+    old = build_grid(rows.batch(0, 500), multivariate=False, embeddings=False)
     document = old.to_dict()
     assert "multivariate" not in document
     assert "embeddings" not in document

@@ -127,3 +127,13 @@ def test_a_rhythm_does_not_block_a_refresh(measured: Callable[..., Any], changes
     season = changes.pop("season", "none")
     b, _ = measured(baseline={"rows": 300, "season": season, "refresh": {"every": "30d"}}, **changes)
     assert b.service.refresh_baseline("m").body["source"] == "refresh"
+
+
+@pytest.mark.parametrize("asked", ["auto", []])
+def test_columns_are_counted_together_only_where_that_is_asked_for(
+    bench: Make, generator: np.random.Generator, asked: Any
+) -> None:
+    """Counting them costs as much as all the rest, so `multivariate: []` spares it."""
+    b = bench(segments=[], drift={"multivariate": asked})
+    b.service.create_baseline("m", table=daily(generator, MIDNIGHT - DAY, 12))
+    assert (b.service._lanes["m"].grid.multivariate is not None) == (asked == "auto")

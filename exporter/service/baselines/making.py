@@ -110,7 +110,7 @@ class BaselineService:
                 grid = lane.grid
                 if grid is None or regrid:
                     schema = resolved_schema(lane.configured_schema, batch)
-                    grid = grid_of(replace_schema(batch, schema, now), class_cap=lane.config.classes)
+                    grid = self._grid(lane, replace_schema(batch, schema, now))
                 warnings = [*batch.warnings, *_left_out(batch)]
                 batch = replace_schema(batch, lane.schema_on(grid), now)
                 labels, meters = batch.outcomes.label, meters_of(lane, version or "", grid)
@@ -224,7 +224,7 @@ class BaselineService:
             batch = validate_raw(first, lane.configured_schema)
             schema = resolved_schema(lane.configured_schema, batch)
             batch = validate_raw(first, schema)
-            grid = grid_of(batch, class_cap=lane.config.classes)
+            grid = self._grid(lane, batch)
             labels = self._known_labels(lane, batch, None)
             meters = meters_of(lane, "", grid)
             built = build(grid, batch, labels, resolution=self._resolution(lane), meters=meters)
@@ -308,6 +308,12 @@ class BaselineService:
             estimator=estimator,
             segments=built.segments,
         )
+
+    @staticmethod
+    def _grid(lane: Lane, batch: Batch) -> Grid:
+        """A new grid; where no test of all columns together is asked for, nothing is counted for one."""
+        together = bool(lane.config.drift.multivariate)
+        return grid_of(batch, class_cap=lane.config.classes, multivariate=together)
 
     @staticmethod
     def _resolution(lane: Lane) -> float | None:
