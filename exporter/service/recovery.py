@@ -8,9 +8,9 @@ from exporter.config import ModelConfig
 from exporter.custommetrics import CustomMetrics
 from exporter.profiles import Grid, row_counts
 from exporter.rules import RuleSet
-from exporter.service.baselines.making import read_raw
 from exporter.service.comparing.contests import STATE, Contests
 from exporter.service.ingestion.payload import LabelCodes
+from exporter.service.ingestion.raw import read_raw
 from exporter.service.lane import Lane, split_segment
 from exporter.store import Store
 

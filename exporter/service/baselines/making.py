@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from exporter import columns
 from exporter.baseline import (
     MAX_BASELINE_BUCKETS,
     BuiltBaseline,
@@ -21,7 +20,7 @@ from exporter.baseline import (
     resolved_schema,
     write_artifact,
 )
-from exporter.batch import Batch, Codes, infer_columns, missing, validate_batch
+from exporter.batch import Batch, Codes, missing, validate_batch
 from exporter.clock import Clock
 from exporter.errors import ConflictError, NotFoundError, UnusableBatchError
 from exporter.profiles import Grid, Profile, encode
@@ -32,10 +31,11 @@ from exporter.service.baselines.succession import activation_key, difference, ne
 from exporter.service.comparing.pairs import chunks_of, labelled_pairs, pair_deltas
 from exporter.service.evaluation.estimates import inherited, losses_of, note_estimator, note_own_estimates
 from exporter.service.ingestion.backfilling import for_history, halves, marks_of
-from exporter.service.ingestion.batches import RAW_EVENT_TIME, raw_arrival, raw_past
+from exporter.service.ingestion.batches import raw_arrival, raw_past
 from exporter.service.ingestion.grouping import first_groups
 from exporter.service.ingestion.meters import meters_of
 from exporter.service.ingestion.profiling import merged, outcome_deltas, row_deltas
+from exporter.service.ingestion.raw import read_raw, replace_schema, together, validate_raw
 from exporter.service.ingestion.tallies import tally_arrival, tally_rows
 from exporter.service.lane import Lane
 from exporter.store import Commit, Delta, Store, StoredBaseline
@@ -490,50 +490,6 @@ def _classes(schema: Schema) -> tuple[str, ...]:
     return tuple(name for name, _ in score) if isinstance(score, tuple) else ()
 
 
-def together(tables: Sequence[pa.Table]) -> pa.Table:
-    """One table of several; columns whose types have nothing in common become text."""
-    tables = [_without_exactness(table, tables) for table in tables]
-    clashing = {
-        name for name in {field for table in tables for field in table.column_names} if _clash(name, tables)
-    }
-    if clashing:
-        tables = [_as_text(table, clashing) for table in tables]
-    return pa.concat_tables(tables, promote_options="permissive")
-
-
-def _without_exactness(table: pa.Table, others: Sequence[pa.Table]) -> pa.Table:
-    """Whole numbers of columns that came with fractions too, rounded where a fraction has fewer digits."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_integer(field.type) and any(
-            pa.types.is_floating(other.schema.field(field.name).type)
-            for other in others
-            if field.name in other.column_names
-        ):
-            table = table.set_column(place, field.name, table.column(place).cast(pa.float64(), safe=False))
-    return table
-
-
-def _clash(name: str, tables: Sequence[pa.Table]) -> bool:
-    """Whether a column's values have no type in common that holds them all."""
-    found = [
-        table.select([name]).replace_schema_metadata(None) for table in tables if name in table.column_names
-    ]
-    if all(table.schema.field(0).type == found[0].schema.field(0).type for table in found):
-        return False
-    try:
-        pa.concat_tables(found, promote_options="permissive")
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return True
-    return False
-
-
-def _as_text(table: pa.Table, names: set[str]) -> pa.Table:
-    for name in names & set(table.column_names):
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, columns.texts(columns.source(table, name))[0])
-    return table
-
-
 def past_window(lane: Lane, grid: Grid, span: Span, version: str | None) -> BuiltBaseline:
     """The buckets that begin in a span, of one version or of all together, and their total."""
     by_start: dict[int, Profile] = {}
@@ -550,35 +506,3 @@ def past_window(lane: Lane, grid: Grid, span: Span, version: str | None) -> Buil
     kept = by_start.items() if len(by_start) <= MAX_BASELINE_BUCKETS else ()
     buckets = tuple((start, encode(bucket)) for start, bucket in sorted(kept))
     return BuiltBaseline(grid, total, buckets, past_parts(lane, grid, span, version))
-
-
-def replace_schema(batch: Batch, schema: Any, now: float) -> Batch:
-    """The batch read again with the columns of another schema, when they differ."""
-    if batch.schema == schema:
-        return batch
-    again = validate_batch(batch.table, schema, now=now, future_tolerance=float("inf"))
-    return replace(again, warnings=batch.warnings)
-
-
-def read_raw(data: bytes) -> pa.Table:
-    with pa.ipc.open_stream(data) as reader:
-        return reader.read_all()
-
-
-def validate_raw(table: pa.Table, schema: Schema) -> Batch:
-    """Rows that were kept before a grid existed, with the event time they had on arrival.
-
-    The column that carries it is none of the user's: it is gone from the batch's table.
-    """
-    own = schema
-    if schema.features is None:
-        own = schema.with_features(infer_columns(table.drop_columns([RAW_EVENT_TIME]), schema))
-    timed = replace(own, timestamp=RAW_EVENT_TIME)
-    batch = validate_batch(table, timed, now=0.0, future_tolerance=float("inf"))
-    return replace(
-        batch,
-        schema=own,
-        table=batch.table.drop_columns([RAW_EVENT_TIME]),
-        outcomes=replace(batch.outcomes, delay_seconds=None),
-        warnings=(),
-    )
