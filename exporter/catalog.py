@@ -509,6 +509,39 @@ _EXPORTER_FAMILIES = [
            "Memory of the index of pending predictions.", "bytes"),
 ]  # fmt: skip
 
+_BRIDGE_FAMILIES = [
+    _gauge("ml_bridge_ready", (), "1 once the bridge takes webhooks and delivers, else 0."),
+    _gauge("ml_bridge_start_timestamp_seconds", (), "When the bridge started.", "seconds"),
+    _counter("ml_bridge_webhooks_total", ("outcome",),
+             "Webhooks by outcome: accepted, duplicate, rejected (a wrong payload) or failed (not kept)."),
+    _gauge("ml_bridge_last_webhook_timestamp_seconds", (), "When the last webhook was accepted.", "seconds"),
+    _gauge("ml_bridge_last_heartbeat_timestamp_seconds", (),
+           "When the alert that always fires was last heard of.", "seconds"),
+    _counter("ml_bridge_alerts_total", ("severity", "change"),
+             "Changes of alerts taken in; change is firing or resolved."),
+    _counter("ml_bridge_unrouted_alerts_total", (), "Alerts that no route took; they are in the history."),
+    _counter("ml_bridge_reconciled_alerts_total", ("finding",),
+             "What Alertmanager knew and the bridge did not: missed (it fires) or ended (it is resolved)."),
+    _gauge("ml_bridge_alerts", ("model", "severity", "state"),
+           "Alerts that fire now; state is firing, silenced or inhibited."),
+    _gauge("ml_bridge_pending_groups", (), "Groups whose aggregation window is open."),
+    _counter("ml_bridge_notifications_total", ("channel", "outcome"),
+             "Attempts by outcome: delivered, delivered_plain, retried or dead."),
+    _gauge("ml_bridge_queue", ("channel",), "Notifications that wait for a channel."),
+    _gauge("ml_bridge_oldest_seconds", ("channel",),
+           "Age of the oldest notification that waits for a channel; 0 when none does.", "seconds"),
+    _gauge("ml_bridge_dead", ("channel",), "Notifications that were given up and not sent again since."),
+    _counter("ml_bridge_throttled_total", ("channel",), "Times a channel told us to come again later."),
+    _gauge("ml_bridge_last_delivery_timestamp_seconds", ("channel",),
+           "When a channel last took a notification.", "seconds"),
+    Family("ml_bridge_delivery_seconds", "histogram", ("channel",), "Time of one attempt.", "seconds"),
+    _counter("ml_bridge_template_failures_total", ("template",),
+             "Times a template failed and the built-in one was used."),
+    _counter("ml_bridge_errors_total", ("operation",), "Failures that were caught and logged."),
+    _gauge("ml_bridge_store_bytes", (), "Size of the bridge's store on disk.", "bytes"),
+    _gauge("ml_bridge_config_last_reload_successful", (), "1 when the last reload took effect, else 0."),
+]  # fmt: skip
+
 _PROCESS_FAMILIES = [
     _counter("process_cpu_seconds_total", (), "Processor time used, user and system.", "seconds"),
     _gauge("process_resident_memory_bytes", (), "Resident memory.", "bytes"),
@@ -525,6 +558,7 @@ FAMILIES: Mapping[str, Family] = _by_name(
         *_MODEL_FAMILIES,
         *(_segment_family(_WHOLE[name]) for name in SEGMENTED),
         *_EXPORTER_FAMILIES,
+        *_BRIDGE_FAMILIES,
         *_PROCESS_FAMILIES,
     ]
 )

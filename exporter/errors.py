@@ -14,6 +14,9 @@
     ├── KeyReusedError            an idempotency key with another body  (HTTP 422)
     ├── BusyError                 try again after `retry_after_seconds` (HTTP 429 or 503)
     │   └── StorageUnavailableError   the disk is full or fails         (HTTP 503)
+    ├── DeliveryError             a channel did not take a message
+    │   ├── TemporaryDeliveryError    it may later, after `retry_after_seconds`
+    │   └── PermanentDeliveryError    it never will take this message
     ├── ExpressionError           a rule's expression is not allowed or failed
     └── StoreError                the store cannot be opened or read
         └── CorruptStoreError         damaged bytes; nothing was overwritten
@@ -121,6 +124,46 @@ class BusyError(ExporterError):
 
 class StorageUnavailableError(BusyError):
     code = "storage_unavailable"
+
+
+class DeliveryError(ExporterError):
+    """A channel did not take a message. The text names no secret: no token, password or secret URL."""
+
+    code = "delivery_failed"
+    status = 502
+
+
+class TemporaryDeliveryError(DeliveryError):
+    """The channel may take the message later.
+
+    Attributes
+    ----------
+    retry_after_seconds : float or None
+        When the other side said so.
+    uncertain : bool
+        The message may have arrived all the same (the connection broke after it was sent).
+    """
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, uncertain: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.uncertain = uncertain
+
+
+class PermanentDeliveryError(DeliveryError):
+    """The channel will never take this message in this form.
+
+    Attributes
+    ----------
+    plain_may_work : bool
+        It refused the form, not the receiver: a plain text may get through.
+    """
+
+    def __init__(self, message: str, *, plain_may_work: bool = False) -> None:
+        super().__init__(message)
+        self.plain_may_work = plain_may_work
 
 
 class ExpressionError(ExporterError):

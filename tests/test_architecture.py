@@ -44,6 +44,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("arrays", "monitor", "quality", "reference"),
     ("service",),
     ("client", "push"),
+    ("alerts",),
     ("web",),
     ("demo",),
     ("commands", "cli", "__main__"),

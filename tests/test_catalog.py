@@ -39,7 +39,7 @@ def every_family() -> Snapshot:
                 (name, OwnSample(f"{name}_count", labels, 2)),
                 (name, OwnSample(f"{name}_sum", labels, 3.5)),
             ]
-        elif name.startswith(("ml_exporter_", "process_")):
+        elif name.startswith(("ml_exporter_", "ml_bridge_", "process_")):
             own.append((name, OwnSample(name, labels, 1)))
         else:
             samples.append((name, tuple(labels.values()), 1.0))
@@ -64,7 +64,7 @@ def test_family_follows_the_naming_rules(family):
 def test_model_families_name_their_model_first():
     """Every family of a model says whose it is; only the catalogue's own family is of no model."""
     for name, family in FAMILIES.items():
-        if not name.startswith(("ml_exporter_", "process_")) and name != "ml_metric_info":
+        if not name.startswith(("ml_exporter_", "ml_bridge_", "process_")) and name != "ml_metric_info":
             assert family.labels[0] == "model", name
 
 

@@ -6,11 +6,12 @@ import fcntl
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from exporter.errors import CorruptStoreError, ExporterError, StorageUnavailableError, StoreError
-from exporter.store.migrations import SCHEMA_VERSION, migrate
+from exporter.store.migrations import MIGRATIONS, Migration, migrate
 
 if TYPE_CHECKING:
     from exporter.clock import Clock
@@ -20,6 +21,31 @@ LOCK_NAME = "exporter.lock"
 MAGIC = b"SQLite format 3\x00"
 APPLICATION_ID = 0x4D4C4578
 """In the file's header, so that no other program's file is taken for ours; "MLEx"."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of store: its names in the directory, the mark in its header, and its schema.
+
+    Attributes
+    ----------
+    name, lock : str
+        Names of the file and of the lock beside it.
+    application_id : int
+        In the file's header, so that no other program's file is taken for ours.
+    migrations : tuple of Migration
+    probe : str
+        A query that succeeds in every sound file of this kind.
+    """
+
+    name: str
+    lock: str
+    application_id: int
+    migrations: tuple[Migration, ...]
+    probe: str
+
+
+EXPORTER_FILE = FileKind(FILE_NAME, LOCK_NAME, APPLICATION_ID, MIGRATIONS, "SELECT count(*) FROM models")
 
 PAGE_BYTES = 8192
 CACHE_KIB = 32 * 1024
@@ -72,7 +98,7 @@ class Database:
         self._lock = lock
 
     @classmethod
-    def open(cls, directory: Path, *, clock: Clock) -> Self:
+    def open(cls, directory: Path, *, clock: Clock, kind: FileKind = EXPORTER_FILE) -> Self:
         """Lock the directory, make the file when there is none, check it and bring its schema up to date.
 
         Raises
@@ -84,19 +110,19 @@ class Database:
         StorageUnavailableError
             The disk is full or does not let us write.
         """
-        path = directory / FILE_NAME
+        path = directory / kind.name
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            lock = _lock(directory)
+            lock = _lock(directory, kind)
         except OSError as error:
             raise StoreError(f"the directory {directory} cannot be used for the store: {error}") from error
         try:
             if not path.exists():
-                _create(path, clock.time())
-            _check(path)
+                _create(path, kind, clock.time())
+            _check(path, kind)
             database = cls(path, lock)
             with closing(database.writer()) as connection:
-                migrate(connection, clock.time())
+                migrate(connection, clock.time(), kind.migrations)
         except sqlite3.Error as error:
             os.close(lock)
             raise translated(error, path) from error
@@ -123,15 +149,15 @@ class Database:
 
     def size_bytes(self) -> int:
         """Bytes on disk, with the write-ahead log."""
-        files = (self.path, self.path.with_name(FILE_NAME + "-wal"))
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
         os.close(self._lock)
 
 
-def _lock(directory: Path) -> int:
-    handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock(directory: Path, kind: FileKind) -> int:
+    handle = os.open(directory / kind.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -156,16 +182,16 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _create(path: Path, now: float) -> None:
+def _create(path: Path, kind: FileKind, now: float) -> None:
     """Make the file beside its place and move it there, so that half a file is never found."""
-    draft = path.with_name(FILE_NAME + ".new")
+    draft = path.with_name(kind.name + ".new")
     for suffix in ("", "-journal", "-wal", "-shm"):
         draft.with_name(draft.name + suffix).unlink(missing_ok=True)
     with closing(_connect(draft, "rwc")) as connection:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
-        migrate(connection, now)
+        connection.execute(f"PRAGMA application_id = {kind.application_id:d}")
+        migrate(connection, now, kind.migrations)
         connection.execute("PRAGMA journal_mode = WAL")
     draft.chmod(0o600)
     draft.rename(path)
@@ -176,27 +202,27 @@ def _create(path: Path, now: float) -> None:
         os.close(directory)
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, kind: FileKind) -> None:
     """Look at a file without changing it."""
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(MAGIC):
         raise _corrupt(path, "its first bytes are not those of a SQLite database")
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+    if int.from_bytes(header[68:72], "big") != kind.application_id:
         raise StoreError(f"{path} is a SQLite database of another program; choose another storage path")
     try:
         with closing(_connect(path, "ro")) as connection:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > SCHEMA_VERSION:
+            if version > len(kind.migrations):
                 raise StoreError(
                     f"the store {path} was written by a newer version (schema {version}, this one knows "
-                    f"{SCHEMA_VERSION}); it was left as it is: install that version again"
+                    f"{len(kind.migrations)}); it was left as it is: install that version again"
                 )
             if path.stat().st_size <= CHECKED_BYTES:
                 finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if finding != "ok":
                     raise _corrupt(path, " ".join(str(finding).split()))
-            connection.execute("SELECT count(*) FROM models").fetchone()
+            connection.execute(kind.probe).fetchone()
     except sqlite3.Error as error:
         problem = translated(error, path)
         if isinstance(problem, StorageUnavailableError):

@@ -126,13 +126,15 @@ SCHEMA_VERSION = len(MIGRATIONS)
 """Kept in SQLite's `user_version`."""
 
 
-def migrate(connection: sqlite3.Connection, now: float) -> None:
+def migrate(
+    connection: sqlite3.Connection, now: float, migrations: tuple[Migration, ...] = MIGRATIONS
+) -> None:
     """Take the steps that this file has not taken yet, each in a transaction of its own."""
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT, taken REAL)"
     )
     taken = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    for version, migration in enumerate(MIGRATIONS[taken:], start=taken + 1):
+    for version, migration in enumerate(migrations[taken:], start=taken + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
             for statement in migration.script.split(";"):

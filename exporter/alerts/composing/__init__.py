@@ -1,0 +1,1 @@
+"""A notification to a message: facts of the exporter, links, charts, templates."""

@@ -1,0 +1,75 @@
+"""The schema of the bridge's store, step by step. A step and the record that it was taken commit together."""
+
+from __future__ import annotations
+
+from exporter.store.migrations import Migration
+
+_FIRST = """
+CREATE TABLE alerts (
+    id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, starts_at REAL NOT NULL, name TEXT NOT NULL,
+    model TEXT NOT NULL, version TEXT NOT NULL, severity INTEGER NOT NULL, labels TEXT NOT NULL,
+    annotations TEXT NOT NULL, generator_url TEXT NOT NULL, source TEXT NOT NULL, firing INTEGER NOT NULL,
+    suppressed TEXT, suppressed_by TEXT, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
+    resolved_at REAL, UNIQUE (fingerprint, starts_at)
+);
+CREATE INDEX alerts_by_time ON alerts (first_seen);
+CREATE INDEX alerts_by_model ON alerts (model, first_seen);
+CREATE INDEX alerts_firing ON alerts (firing) WHERE firing = 1;
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, alert INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+CREATE INDEX events_of_alert ON events (alert, id);
+
+CREATE TABLE webhooks (digest TEXT PRIMARY KEY, received REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX webhooks_by_time ON webhooks (received);
+
+CREATE TABLE rejected (
+    id INTEGER PRIMARY KEY, received REAL NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL,
+    bytes INTEGER NOT NULL
+);
+
+CREATE TABLE groups (
+    id TEXT PRIMARY KEY, route TEXT NOT NULL, labels TEXT NOT NULL, due_at REAL, reminder INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX groups_due ON groups (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE members (
+    group_id TEXT NOT NULL, alert INTEGER NOT NULL, told TEXT, change TEXT,
+    PRIMARY KEY (group_id, alert)
+) WITHOUT ROWID;
+CREATE INDEX members_of_alert ON members (alert);
+
+CREATE TABLE notifications (
+    id TEXT PRIMARY KEY, group_id TEXT NOT NULL, created REAL NOT NULL, kind TEXT NOT NULL,
+    severity INTEGER NOT NULL, model TEXT NOT NULL, content TEXT NOT NULL
+);
+CREATE INDEX notifications_by_time ON notifications (created);
+
+CREATE TABLE told_of (
+    alert INTEGER NOT NULL, notification TEXT NOT NULL, PRIMARY KEY (alert, notification)
+) WITHOUT ROWID;
+CREATE INDEX told_by ON told_of (notification);
+
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY, notification TEXT NOT NULL, group_id TEXT NOT NULL, channel TEXT NOT NULL,
+    severity INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, created REAL NOT NULL,
+    next_at REAL NOT NULL, lease TEXT, lease_until REAL, uncertain INTEGER NOT NULL,
+    plain INTEGER NOT NULL, first_tried REAL, finished REAL, error TEXT, detail TEXT,
+    UNIQUE (notification, channel)
+);
+CREATE INDEX deliveries_waiting ON deliveries (channel, severity DESC, id)
+    WHERE state IN ('queued', 'leased');
+CREATE INDEX deliveries_of_group ON deliveries (channel, group_id, id) WHERE state IN ('queued', 'leased');
+CREATE INDEX deliveries_dead ON deliveries (channel) WHERE state = 'dead';
+
+CREATE TABLE threads (
+    channel TEXT NOT NULL, group_id TEXT NOT NULL, opened REAL NOT NULL, reference TEXT NOT NULL,
+    PRIMARY KEY (channel, group_id)
+) WITHOUT ROWID;
+
+CREATE TABLE state (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (Migration("alerts, notifications and deliveries", _FIRST),)
