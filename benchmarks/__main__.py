@@ -30,6 +30,8 @@ ORDER = (
     "estimation",
     "multivariate",
     "coverage",
+    "notification_storm",
+    "notification_faults",
 )
 """What takes longest comes last."""
 
