@@ -142,14 +142,22 @@ class TemporaryDeliveryError(DeliveryError):
         When the other side said so.
     uncertain : bool
         The message may have arrived all the same (the connection broke after it was sent).
+    whole_channel : bool
+        Nothing gets through now, not only this message: an unknown host, a refused connection.
     """
 
     def __init__(
-        self, message: str, *, retry_after_seconds: float | None = None, uncertain: bool = False
+        self,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        uncertain: bool = False,
+        whole_channel: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
         self.uncertain = uncertain
+        self.whole_channel = whole_channel
 
 
 class PermanentDeliveryError(DeliveryError):
@@ -159,11 +167,15 @@ class PermanentDeliveryError(DeliveryError):
     ----------
     plain_may_work : bool
         It refused the form, not the receiver: a plain text may get through.
+    whole_channel : bool
+        It refuses us, not this message (a wrong password or token, a channel that is gone): the messages
+        wait until somebody mends it, or are given up when their time is over.
     """
 
-    def __init__(self, message: str, *, plain_may_work: bool = False) -> None:
+    def __init__(self, message: str, *, plain_may_work: bool = False, whole_channel: bool = False) -> None:
         super().__init__(message)
         self.plain_may_work = plain_may_work
+        self.whole_channel = whole_channel
 
 
 class ExpressionError(ExporterError):

@@ -54,14 +54,20 @@ CREATE INDEX told_by ON told_of (notification);
 
 CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY, notification TEXT NOT NULL, group_id TEXT NOT NULL, channel TEXT NOT NULL,
-    severity INTEGER NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, created REAL NOT NULL,
+    severity INTEGER NOT NULL, priority INTEGER NOT NULL, state TEXT NOT NULL, turn INTEGER NOT NULL,
+    attempts INTEGER NOT NULL, crashes INTEGER NOT NULL, created REAL NOT NULL, queued_at REAL NOT NULL,
     next_at REAL NOT NULL, lease TEXT, lease_until REAL, uncertain INTEGER NOT NULL,
     plain INTEGER NOT NULL, first_tried REAL, finished REAL, error TEXT, detail TEXT,
     UNIQUE (notification, channel)
 );
-CREATE INDEX deliveries_waiting ON deliveries (channel, severity DESC, id)
+CREATE INDEX deliveries_ready ON deliveries (channel, priority DESC, id)
+    WHERE state = 'queued' AND turn = 1;
+CREATE INDEX deliveries_later ON deliveries (channel, next_at) WHERE state = 'queued' AND turn = 2;
+CREATE INDEX deliveries_leased ON deliveries (channel, lease_until) WHERE state = 'leased';
+CREATE INDEX deliveries_of_group ON deliveries (channel, group_id, id, queued_at)
     WHERE state IN ('queued', 'leased');
-CREATE INDEX deliveries_of_group ON deliveries (channel, group_id, id) WHERE state IN ('queued', 'leased');
+CREATE UNIQUE INDEX deliveries_head ON deliveries (channel, group_id)
+    WHERE state IN ('queued', 'leased') AND turn > 0;
 CREATE INDEX deliveries_dead ON deliveries (channel) WHERE state = 'dead';
 
 CREATE TABLE threads (
