@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import bcrypt
 
 from exporter.web.answers import ForbiddenError, UnauthenticatedError
-from exporter.web.operations import Scope
+from exporter.web.operation import Scope
 
 _CACHE_SECONDS = 60.0
 _CACHE_ENTRIES = 256
@@ -68,6 +68,11 @@ class Caller:
             raise ForbiddenError(f"expected a token with the scope {scope.value}, but this one has none")
         if model is not None and not self.sees(model):
             raise ForbiddenError("expected a token for this model, but this one is for others")
+
+    def require_all_models(self) -> None:
+        """Raises :class:`ForbiddenError` for a caller who is limited to some models."""
+        if self.models is not None:
+            raise ForbiddenError("expected a token for all models, but this one is for some")
 
 
 ANYBODY = Caller(None, frozenset(Scope))

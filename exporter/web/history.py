@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from exporter.durations import parse_duration
 from exporter.errors import BadRequestError
 from exporter.service.history.questions import DEFAULT_POINTS, Question
-from exporter.web.operations import parse_time
+from exporter.web.operation import parse_time
 
 
 def history_question(asked: Mapping[str, str | None]) -> Question:

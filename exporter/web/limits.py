@@ -34,8 +34,11 @@ class WebLimits:
         Requests with a body that are read, decoded or stored at once; beyond it 503 at once.
     ingestion_bytes : int
         Bytes of bodies that may be held in memory at once; beyond it 503 at once.
+    webhooks, webhook_bytes : int
+        The same for webhooks to the bridge. All groups of an Alertmanager may come at once; what is refused
+        comes again.
     threads : int
-        Worker threads. Must exceed `ingestions`, so that scrapes always find a free one.
+        Worker threads. Must exceed `ingestions` and `webhooks`, so that scrapes always find a free one.
     connections : int
         Open connections; beyond it new ones are closed at once.
     """
@@ -48,6 +51,8 @@ class WebLimits:
     idle_seconds: float = 120.0
     ingestions: int = 8
     ingestion_bytes: int = 256 * MEBIBYTE
+    webhooks: int = 8
+    webhook_bytes: int = 64 * MEBIBYTE
     threads: int = 32
     connections: int = 512
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
 from exporter.baseline import BASELINE_TYPE
 from exporter.profilefile import PROFILE_TYPE
-from exporter.web.operations import JSON_TYPE, OPERATIONS, Operation, Scope
+from exporter.web.operation import JSON_TYPE, Operation, Scope
+from exporter.web.operations import OPERATIONS
 
 _DESCRIPTION = """Rows in, gauges out. Every error has one shape: `{"error": {"code", "message", "details"}}`.
 Times are RFC 3339 or Unix seconds. Unknown query parameters are refused (400). Requests with a body may carry
@@ -25,18 +27,24 @@ _PATH_PARAMETERS = {
     "model": "Name of the model, as configured.",
     "version": "Version of the model.",
     "baseline": "Id of the baseline.",
+    "alert": "Id of the alert, as the list of alerts has it.",
+    "notification": "Id of the notification.",
+    "channel": "Name of the channel, as configured.",
+    "runbook": "Name of the alert.",
 }
 
 
-def openapi_document() -> dict[str, Any]:
-    """The document, as plain values."""
+def openapi_document(
+    operations: Sequence[Operation] = OPERATIONS, *, title: str = "ml-exporter"
+) -> dict[str, Any]:
+    """The document of an application's operations, as plain values."""
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "ml-exporter",
+            "title": title,
             "version": "1",
             "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -77,6 +85,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["security"] = [{}, {"basic": []}, {"token": []}]
         described["description"] = (
             f"Needs the scope `{operation.scope.value}` where anybody has to authenticate."
+            + (" A token that is limited to models is refused." if operation.whole else "")
         )
     return described
 
@@ -140,6 +149,8 @@ def _responses(operation: Operation, *, has_model: bool) -> dict[str, Any]:
 def _body_schema(operation: Operation, kind: str) -> dict[str, Any]:
     if kind != JSON_TYPE:
         return {}
+    if operation.name == "take_webhook":
+        return {"type": "object", "required": ["version", "status", "receiver", "groupKey", "alerts"]}
     if operation.name == "create_baseline":
         return {"anyOf": [{"$ref": "#/components/schemas/Rows"}, {"$ref": "#/components/schemas/Period"}]}
     return {"$ref": "#/components/schemas/Rows"}

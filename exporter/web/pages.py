@@ -1,33 +1,16 @@
-"""What a browser and a probe see: the overview, health, readiness, the exposition, the OpenAPI document."""
+"""The exporter's page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, render_template_string, request
+from flask import Response
 
-from exporter.exposition import negotiate
-from exporter.web.answers import json_bytes
 from exporter.web.api import visible_models
 from exporter.web.auth import Caller
+from exporter.web.html import moment_text, page
 from exporter.web.protocol import ServiceProtocol
-
-_STYLE = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; }
-h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
-table { border-collapse: collapse; width: 100%; margin: 1.5rem 0; }
-th, td { text-align: left; padding: .5rem .75rem; vertical-align: top; overflow-wrap: break-word;
-  border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
-th { font-weight: 600; white-space: nowrap; }
-code { font-size: .9em; }
-.quiet { opacity: .7; }
-.scroll { overflow-x: auto; }
-"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -65,38 +48,13 @@ _PAGE = """<!doctype html>
 
 
 class Pages:
-    """Handlers of what is not the JSON API."""
+    """Handler of the exporter's page."""
 
-    def __init__(self, service: ServiceProtocol, document: Mapping[str, Any]) -> None:
+    def __init__(self, service: ServiceProtocol) -> None:
         self._service = service
-        self._document = json_bytes(document)
-        digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-        self._policy = (
-            f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
-            "frame-ancestors 'none'"
-        )
 
     def overview(self, caller: Caller) -> Response:
-        rows = [_row(model) for model in visible_models(self._service, caller)]
-        page = render_template_string(_PAGE, style=_STYLE, rows=rows)
-        return Response(
-            page, content_type="text/html; charset=utf-8", headers={"Content-Security-Policy": self._policy}
-        )
-
-    def metrics(self) -> Response:
-        form = negotiate(request.headers.get("Accept"), request.headers.get("Accept-Encoding"))
-        return Response(getattr(self._service.snapshot(), form.attribute), headers=form.headers)
-
-    def openapi(self) -> Response:
-        return Response(self._document, content_type="application/json")
-
-    def healthy(self) -> Response:
-        return Response("healthy\n", content_type="text/plain; charset=utf-8")
-
-    def ready(self) -> Response:
-        if self._service.ready:
-            return Response("ready\n", content_type="text/plain; charset=utf-8")
-        return Response("not ready\n", status=503, content_type="text/plain; charset=utf-8")
+        return page(_PAGE, rows=[_row(model) for model in visible_models(self._service, caller)])
 
 
 def _row(model: Mapping[str, Any]) -> dict[str, str]:
@@ -108,7 +66,7 @@ def _row(model: Mapping[str, Any]) -> dict[str, str]:
         "state": _state(model),
         "baseline": f"{baseline} (provisional)" if model.get("provisional") else baseline,
         "windows": ", ".join(map(str, model.get("windows") or ())),
-        "last_batch": _moment(model.get("last_batch")),
+        "last_batch": moment_text(model.get("last_batch")),
     }
 
 
@@ -124,11 +82,3 @@ def _state(model: Mapping[str, Any]) -> str:
     if degraded := model.get("degraded_metrics"):
         parts.append(f"degraded: {', '.join(map(str, degraded))}")
     return "; ".join(parts) or "no drift, no degradation"
-
-
-def _moment(seconds: float | None) -> str:
-    if seconds is None:
-        return "none yet"
-    return (
-        datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", " UTC")
-    )

@@ -31,7 +31,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from exporter.errors import ConfigurationError
 from exporter.settings import Settings, problems_of
 from exporter.web.auth import Credentials, Token
-from exporter.web.operations import Scope
+from exporter.web.operation import Scope
 from exporter.yamlfile import path_text, read_file
 
 logger = logging.getLogger(__name__)
