@@ -56,7 +56,7 @@ class Outbox:
 
     # -- in -----------------------------------------------------------------------------------------
 
-    def add(
+    def add(  # noqa: PLR0917  # one row, in the order of its columns
         self,
         connection: sqlite3.Connection,
         notification_id: str,
@@ -182,7 +182,9 @@ class Outbox:
                     " ON CONFLICT (channel, group_id) DO UPDATE SET reference = excluded.reference",
                     (*key, now, json.dumps(dict(receipt.thread))),
                 )
-            _tell_alerts(connection, notification.id, "notified", now, delivery.channel, receipt.detail)
+            _tell_alerts(
+                connection, notification.id, "notified", now, channel=delivery.channel, detail=receipt.detail
+            )
         return True
 
     def skip(self, delivery: Delivery, reason: str, now: float) -> bool:
@@ -222,7 +224,12 @@ class Outbox:
             done = _finish(connection, delivery.id, delivery.lease, "dead", now, error=error)
             if done:
                 _tell_alerts(
-                    connection, delivery.notification.id, "undelivered", now, delivery.channel, error
+                    connection,
+                    delivery.notification.id,
+                    "undelivered",
+                    now,
+                    channel=delivery.channel,
+                    detail=error,
                 )
             return done
 
@@ -236,6 +243,12 @@ class Outbox:
                 (delivery.id, delivery.lease),
             )
             return changed.rowcount == 1
+
+    def crashes(self, delivery: Delivery) -> int:
+        """How often sending it ended our own code or process so far."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT crashes FROM deliveries WHERE id = ?", (delivery.id,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     # -- a whole channel ----------------------------------------------------------------------------
 
@@ -269,13 +282,13 @@ class Outbox:
                     "UPDATE deliveries SET state = 'dead', turn = 0, finished = ?, error = ? WHERE id = ?",
                     (now, error[:LONGEST_TEXT], number),
                 )
-                _tell_alerts(connection, notification, "undelivered", now, channel, error)
+                _tell_alerts(connection, notification, "undelivered", now, channel=channel, detail=error)
             for group in dict.fromkeys(group for _, _, group in rows):
                 _promote(connection, channel, group)
             return len(rows)
 
     def next_at(self, channel: str) -> float | None:
-        """When there may be something to lease; a time that is past when there is now. None: nothing waits."""
+        """When there may be something to lease: 0 when there is now, None when nothing waits."""
         with self._store.read() as connection:
             ready = connection.execute(
                 "SELECT min(created) FROM (SELECT created FROM deliveries WHERE channel = ?"
@@ -373,7 +386,7 @@ def _promote(connection: sqlite3.Connection, channel: str, group: str) -> None:
 
 
 def _tell_alerts(
-    connection: sqlite3.Connection, notification: str, kind: str, now: float, channel: str, detail: str
+    connection: sqlite3.Connection, notification: str, kind: str, now: float, *, channel: str, detail: str
 ) -> None:
     """Write into the history of every alert that a notification tells of what became of it."""
     connection.execute(
