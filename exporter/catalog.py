@@ -335,6 +335,8 @@ _MODEL_FAMILIES = [
     _gauge("ml_confusion_rows", (*WINDOWED, "actual", "predicted"),
            "Rows of the performance window by label and prediction."),
     _gauge("ml_labeled_ratio", WINDOWED, "Share of the window's rows whose label is known.", "ratio"),
+    _gauge("ml_labeled_ratio_threshold", WINDOWED,
+           "Share of labelled rows below which the rules alert: alerts.labeled_ratio in force."),
     _gauge("ml_label_delay_seconds", (*WINDOWED, "q"),
            "Quantiles of the time from an event to the arrival of its label.", "seconds"),
     _gauge("ml_performance_estimate", _METRIC,
@@ -359,6 +361,8 @@ _MODEL_FAMILIES = [
            "seconds"),
     _gauge("ml_drift_alpha", WINDOWED, "False-alarm rate of the verdict: drift_threshold in force."),
     _gauge("ml_drifted_columns_ratio", WINDOWED, "Share of the tested feature columns with drift.", "ratio"),
+    _gauge("ml_drifted_columns_ratio_threshold", WINDOWED,
+           "Share of drifted columns that alerts: alerts.drifted_columns in force."),
     _gauge("ml_multivariate_drift_statistic", (*WINDOWED, "method"), "Drift statistic over all columns."),
     _gauge("ml_multivariate_drift_critical_value", (*WINDOWED, "method"),
            "What the multivariate statistic must exceed, after correction and minimum effect."),
@@ -442,6 +446,11 @@ _MODEL_FAMILIES = [
     _gauge("ml_baseline_refresh_blocked", LIFETIME,
            "1 while a refresh of the baseline is due and no healthy window is there for it, else 0."),
     _gauge("ml_baseline_timestamp_seconds", LIFETIME, "When the active baseline was made.", "seconds"),
+    _gauge("ml_baseline_rows", LIFETIME, "Rows of the active baseline."),
+    _gauge("ml_age_threshold_seconds", (*LIFETIME, "subject"),
+           "Age that alerts; subject is batch, label, evaluation or baseline.", "seconds"),
+    _gauge("ml_rejected_ratio_threshold", LIFETIME,
+           "Share of rejected rows that alerts: alerts.rejected_rows in force."),
 ]  # fmt: skip
 
 SEGMENTED = (

@@ -27,6 +27,9 @@ Missing = tuple[str, str | None, str]
 MAX_UNDEFINED_SUBJECTS = 20
 """Beyond this many subjects of a measure, one series without `subject` says how many there are."""
 
+DEFAULT_COVERAGE = 0.5
+"""Of labels, where `min_label_coverage` is `auto`."""
+
 _SEGMENTED = frozenset(SEGMENTED)
 _COLUMN_RATIOS = ("completeness", "uniqueness", "type_valid", "in_range", "known_category")
 _MISSING = "missing"
@@ -265,14 +268,31 @@ def undefined_samples(family: str, where: tuple[str, ...], missing: Iterable[Mis
 
 
 def threshold_samples(model: str, version: str, config: ModelConfig) -> Iterator[Sample]:
-    """What the alerting rules compare quality ratios with, for every window."""
+    """What the alerting rules compare ratios of every window with."""
+    coverage = config.alerts.labeled_ratio
+    if coverage is None:
+        given = config.min_label_coverage
+        coverage = DEFAULT_COVERAGE if isinstance(given, str) else given
     for window in config.windows:
+        where = (model, version, window.name)
+        yield "ml_drifted_columns_ratio_threshold", where, config.alerts.drifted_columns
+        yield "ml_labeled_ratio_threshold", where, coverage
         for check in QUALITY_CHECKS:
             yield (
                 "ml_quality_threshold",
                 (model, version, window.name, check),
                 config.quality.threshold(check),
             )
+
+
+def limit_samples(model: str, version: str, config: ModelConfig) -> Iterator[Sample]:
+    """What the alerting rules compare ages and shares with that are of no window."""
+    ages = config.alerts.ages(
+        config.windows, stale_after=config.stale_after, evaluation_interval=config.evaluation_interval
+    )
+    for subject, seconds in ages.items():
+        yield "ml_age_threshold_seconds", (model, version, subject), seconds
+    yield "ml_rejected_ratio_threshold", (model, version), config.alerts.rejected_rows
 
 
 def model_samples(model: str, version: str, *, task: str, baseline: str | None) -> Iterator[Sample]:

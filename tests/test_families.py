@@ -11,6 +11,7 @@ from exporter.families import (
     baseline_ratio_samples,
     counter_samples,
     evaluation_samples,
+    limit_samples,
     metric_info_samples,
     model_samples,
     threshold_samples,
@@ -177,9 +178,35 @@ def test_thresholds_and_catalogue_are_exported():
     """Every window has a threshold a check; every metric tells its unit and direction."""
     config = parse_config({"models": {"m": {"task": "binary", "quality": {"thresholds": {"score": 0.5}}}}})
     found = by_series(threshold_samples("m", "v1", config.models["m"]))
-    assert len(found) == 2 * len(QUALITY_CHECKS)
+    assert len(found) == 2 * (len(QUALITY_CHECKS) + 2)
     assert found["ml_quality_threshold", (*PLACE, "score")] == 0.5
     assert ("ml_metric_info", ("rmse", "label", "false")) in by_series(metric_info_samples())
     assert by_series(model_samples("m", "v1", task="binary", baseline=None)) == {
         ("ml_model_info", ("m", "v1", "binary", "none")): 1
     }
+
+
+def test_limits_follow_the_windows_unless_they_are_given():
+    """Ages that alert are twice the smallest window for batches, the largest for labels, or as configured."""
+    models = {
+        "plain": {"task": "binary", "windows": ["1h", "1d"], "min_label_coverage": 0.1},
+        "given": {
+            "task": "binary",
+            "alerts": {"batch_age": "5h", "rejected_rows": 0.5, "labeled_ratio": 0.2},
+        },
+    }
+    config = parse_config({"models": models}).models
+    plain, given = (by_series(limit_samples("m", "v1", config[name])) for name in models)
+    assert plain["ml_age_threshold_seconds", ("m", "v1", "batch")] == 7200
+    assert plain["ml_age_threshold_seconds", ("m", "v1", "label")] == 86400
+    assert plain["ml_age_threshold_seconds", ("m", "v1", "evaluation")] == 900
+    assert plain["ml_rejected_ratio_threshold", ("m", "v1")] == 0.05
+    assert given["ml_age_threshold_seconds", ("m", "v1", "batch")] == 18000
+    assert given["ml_rejected_ratio_threshold", ("m", "v1")] == 0.5
+    coverage = [
+        by_series(threshold_samples("m", "v1", config[name]))[
+            "ml_labeled_ratio_threshold", ("m", "v1", window)
+        ]
+        for name, window in (("plain", "1h"), ("given", "1d"))
+    ]
+    assert coverage == [0.1, 0.2]

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, model_validator
 
 from exporter.catalog import DRIFT_METHODS, PERFORMANCE_METRICS, QUALITY_CHECKS
+from exporter.config.alerting import Alerts
 from exporter.config.comparison import Comparison
 from exporter.config.custom import FUNCTION, CustomMetric
 from exporter.config.segments import SegmentSearch
@@ -381,6 +382,7 @@ class ModelConfig(Settings):
         default=0.05, gt=0, lt=1, description="False-alarm rate of the drift verdict."
     )
     alert_threshold: float = Field(default=0.1, gt=0, description="Performance drop that alerts.")
+    alerts: Alerts = Field(default=Alerts(), description="What else the alerting rules compare with.")
     drift: Drift = Field(default=Drift(), description="How drift is tested.")
     lateness: DurationSeconds = Field(
         default=0.0,

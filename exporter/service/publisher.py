@@ -14,6 +14,7 @@ from exporter.families import (
     comparison_samples,
     counter_samples,
     evaluation_samples,
+    limit_samples,
     metric_info_samples,
     model_samples,
     refresh_samples,
@@ -111,8 +112,10 @@ class Publisher:
             yield from model_samples(
                 lane.name, version, task=str(lane.schema.task), baseline=baseline.id if baseline else None
             )
+            yield from limit_samples(lane.name, version, lane.config)
             yield from () if stale else threshold_samples(lane.name, version, lane.config)
             if baseline is not None:
+                yield "ml_baseline_rows", (lane.name, version), lane.baseline_profile(baseline).rows
                 yield from self._baseline_samples(lane, version, baseline.id)
                 if lane.config.baseline.refresh is not None:
                     blocked = bool({version, baseline.version} & set(lane.blocked))
