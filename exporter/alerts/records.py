@@ -86,8 +86,24 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedAlert:
+    """An alert of a payload that cannot be read; `raw` is its JSON."""
+
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
-    """One call of Alertmanager, version 4 of its payload."""
+    """One call of Alertmanager, version 4 of its payload.
+
+    Attributes
+    ----------
+    refused : tuple of RefusedAlert
+        Those that cannot be read; the others of the payload are taken all the same.
+    cut : int
+        Labels and annotations that were shortened or left out.
+    """
 
     receiver: str
     group_key: str
@@ -95,6 +111,8 @@ class Webhook:
     alerts: tuple[Alert, ...]
     external_url: str = ""
     truncated_alerts: int = 0
+    refused: tuple[RefusedAlert, ...] = ()
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,18 @@ from exporter.store.migrations import Migration
 
 _FIRST = """
 CREATE TABLE alerts (
-    id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, starts_at REAL NOT NULL, name TEXT NOT NULL,
-    model TEXT NOT NULL, version TEXT NOT NULL, severity INTEGER NOT NULL, labels TEXT NOT NULL,
-    annotations TEXT NOT NULL, generator_url TEXT NOT NULL, source TEXT NOT NULL, firing INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL, starts_at REAL NOT NULL,
+    name TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, severity INTEGER NOT NULL,
+    labels TEXT NOT NULL, annotations TEXT NOT NULL, generator_url TEXT NOT NULL, source TEXT NOT NULL, firing INTEGER NOT NULL,
     suppressed TEXT, suppressed_by TEXT, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
     resolved_at REAL, UNIQUE (fingerprint, starts_at)
 );
 CREATE INDEX alerts_by_time ON alerts (first_seen);
 CREATE INDEX alerts_by_model ON alerts (model, first_seen);
-CREATE INDEX alerts_firing ON alerts (firing) WHERE firing = 1;
+CREATE INDEX alerts_by_severity ON alerts (severity, first_seen);
+CREATE INDEX alerts_by_name ON alerts (name, first_seen);
+CREATE INDEX alerts_firing ON alerts (fingerprint) WHERE firing = 1;
+CREATE INDEX alerts_resolved ON alerts (resolved_at) WHERE firing = 0;
 
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, alert INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL,
@@ -22,18 +25,17 @@ CREATE TABLE events (
 );
 CREATE INDEX events_of_alert ON events (alert, id);
 
-CREATE TABLE webhooks (digest TEXT PRIMARY KEY, received REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX webhooks_by_time ON webhooks (received);
-
 CREATE TABLE rejected (
     id INTEGER PRIMARY KEY, received REAL NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL,
     bytes INTEGER NOT NULL
 );
 
 CREATE TABLE groups (
-    id TEXT PRIMARY KEY, route TEXT NOT NULL, labels TEXT NOT NULL, due_at REAL, reminder INTEGER NOT NULL
+    id TEXT PRIMARY KEY, route TEXT NOT NULL, labels TEXT NOT NULL, due_at REAL, severity INTEGER NOT NULL,
+    reminder INTEGER NOT NULL, told_at REAL, used_at REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX groups_due ON groups (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX groups_by_use ON groups (used_at);
 
 CREATE TABLE members (
     group_id TEXT NOT NULL, alert INTEGER NOT NULL, told TEXT, change TEXT,
@@ -43,9 +45,14 @@ CREATE INDEX members_of_alert ON members (alert);
 
 CREATE TABLE notifications (
     id TEXT PRIMARY KEY, group_id TEXT NOT NULL, created REAL NOT NULL, kind TEXT NOT NULL,
-    severity INTEGER NOT NULL, model TEXT NOT NULL, content TEXT NOT NULL
+    severity INTEGER NOT NULL, models TEXT NOT NULL, content BLOB NOT NULL
 );
 CREATE INDEX notifications_by_time ON notifications (created);
+
+CREATE TABLE notified_models (
+    model TEXT NOT NULL, notification TEXT NOT NULL, created REAL NOT NULL,
+    PRIMARY KEY (model, created, notification)
+) WITHOUT ROWID;
 
 CREATE TABLE told_of (
     alert INTEGER NOT NULL, notification TEXT NOT NULL, PRIMARY KEY (alert, notification)
