@@ -1,4 +1,4 @@
-"""What the alerting rules compare with, beside `alert_threshold`, `drift_threshold` and `quality.thresholds`."""
+"""What the alerting rules compare with, beside thresholds of performance, drift and quality."""
 
 from __future__ import annotations
 
