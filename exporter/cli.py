@@ -18,6 +18,7 @@ from exporter.commands.baseline import baseline
 from exporter.commands.check_config import check_config
 from exporter.commands.demo import demo
 from exporter.commands.push import push
+from exporter.commands.rules import rules
 from exporter.commands.serve import serve
 from exporter.errors import ConfigurationError, ExporterError
 
@@ -31,7 +32,7 @@ def command() -> None:
     """Performance, drift and data quality of machine-learning models as Prometheus metrics."""
 
 
-for _each in (serve, push, baseline, backfill, check_config, demo):
+for _each in (serve, push, baseline, backfill, check_config, rules, demo):
     command.add_command(_each)
 
 

@@ -43,7 +43,7 @@ TIERS: tuple[tuple[str, ...], ...] = (
     ("exposition", "families"),
     ("arrays", "monitor", "quality", "reference"),
     ("service",),
-    ("client", "push"),
+    ("client", "push", "alertingrules"),
     ("alerts",),
     ("web",),
     ("demo",),
