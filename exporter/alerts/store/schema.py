@@ -8,7 +8,8 @@ _FIRST = """
 CREATE TABLE alerts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL, starts_at REAL NOT NULL,
     name TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL, severity INTEGER NOT NULL,
-    labels TEXT NOT NULL, annotations TEXT NOT NULL, generator_url TEXT NOT NULL, source TEXT NOT NULL, firing INTEGER NOT NULL,
+    labels TEXT NOT NULL, annotations TEXT NOT NULL, generator_url TEXT NOT NULL, source TEXT NOT NULL,
+    firing INTEGER NOT NULL,
     suppressed TEXT, suppressed_by TEXT, first_seen REAL NOT NULL, last_seen REAL NOT NULL,
     resolved_at REAL, UNIQUE (fingerprint, starts_at)
 );
