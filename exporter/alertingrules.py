@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import exporter
 from exporter.errors import ConfigurationError
 
 RULES = ("recording/*.yml", "alerts/*.yml")
@@ -80,7 +79,7 @@ class Addresses:
 
 def shipped_directory() -> Path:
     """The directory of the shipped files. Raises :class:`ConfigurationError` where there is none."""
-    package = Path(exporter.__file__).parent
+    package = Path(__file__).parent
     for candidate in (package / "alerting_rules", package.parent / "alerting_rules"):
         if candidate.is_dir():
             return candidate
