@@ -60,7 +60,7 @@ class Dispatcher:
         opened: list[OpenChannel] = []
         try:
             for name, settings in channels.items():
-                opened.append(OpenChannel(name, settings, open_one(name, settings)))  # noqa: PERF401
+                opened.append(OpenChannel(name, settings, open_one(name, settings)))
         except BaseException:
             for one in opened:
                 one.channel.close()
