@@ -185,15 +185,3 @@ def line(text: Any, length: int = 300) -> str:
     """The same in one line."""
     whole = "" if text is None else str(text)[: 4 * max(1, length)]
     return cut(clean(" ".join(whole.split()), 4 * length), length)
-
-
-def slack_escape(text: Any) -> str:
-    """Text as Slack shows it literally: nothing in it links, mentions or formats.
-
-    Examples
-    --------
-    >>> slack_escape("<!channel> a & b")
-    '&lt;!channel&gt; a &amp; b'
-    """
-    whole = "" if text is None else str(text)
-    return whole.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

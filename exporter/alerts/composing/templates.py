@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from jinja2 import BaseLoader, Environment, TemplateNotFound, TemplateSyntaxError
 
-from exporter.alerts.composing import figures
+from exporter.alerts.composing import figures, mrkdwn
 from exporter.alerts.composing.sandbox import BoundedEnvironment
 from exporter.errors import ConfigurationError, PermanentDeliveryError
 
@@ -66,7 +66,7 @@ class Templates:
                 "number": figures.number,
                 "percent": figures.percent,
                 "sparkline": figures.sparkline,
-                "slack_escape": figures.slack_escape,
+                "slack_escape": mrkdwn.escape,
                 "cut": figures.cut,
             },
         )

@@ -1,5 +1,11 @@
 """Slack, by an incoming webhook or as a bot.
 
-`mrkdwn` is its text format, `blocks` turns a message into posts within Block Kit's limits, `transport` speaks
-HTTP, `webhook` and `bot` deliver, `channel` is what the bridge opens.
+`blocks` turns a message into posts within Block Kit's limits, `transport` and `api` speak with Slack, `webhook`
+and `bot` deliver, `channel` is what the bridge opens.
 """
+
+from __future__ import annotations
+
+from exporter.alerts.channels.slack.channel import SlackChannel
+
+__all__ = ["SlackChannel"]

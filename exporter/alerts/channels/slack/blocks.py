@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
-from exporter.alerts.channels.slack import mrkdwn
+from exporter.alerts.composing import mrkdwn
 from exporter.alerts.records import Change, Kind, Message, Severity, View
 
 MOST_BLOCKS: Final = 45

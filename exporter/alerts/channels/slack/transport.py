@@ -20,7 +20,7 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from exporter.alerts.channels.slack.mrkdwn import visible
+from exporter.alerts.composing.mrkdwn import visible
 from exporter.errors import TemporaryDeliveryError
 
 MOST_ANSWER_BYTES: Final = 8 * 2**20
