@@ -548,6 +548,10 @@ _BRIDGE_FAMILIES = [
              "Times a template failed and the built-in one was used."),
     _counter("ml_bridge_errors_total", ("operation",), "Failures that were caught and logged."),
     _gauge("ml_bridge_store_bytes", (), "Size of the bridge's store on disk.", "bytes"),
+    _counter("ml_bridge_http_requests_total", ("method", "route", "status"),
+             "HTTP requests of a bridge that runs alone."),
+    Family("ml_bridge_http_request_seconds", "histogram", ("method", "route"),
+           "Time from a request's header to its response, of a bridge that runs alone.", "seconds"),
     _gauge("ml_bridge_config_last_reload_successful", (), "1 when the last reload took effect, else 0."),
 ]  # fmt: skip
 

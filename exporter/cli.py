@@ -15,6 +15,7 @@ import click
 
 from exporter.commands.backfill import backfill
 from exporter.commands.baseline import baseline
+from exporter.commands.bridge import bridge
 from exporter.commands.check_config import check_config
 from exporter.commands.demo import demo
 from exporter.commands.push import push
@@ -32,7 +33,7 @@ def command() -> None:
     """Performance, drift and data quality of machine-learning models as Prometheus metrics."""
 
 
-for _each in (serve, push, baseline, backfill, check_config, rules, demo):
+for _each in (serve, bridge, push, baseline, backfill, check_config, rules, demo):
     command.add_command(_each)
 
 

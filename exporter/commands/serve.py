@@ -2,68 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
 from pathlib import Path
-from types import FrameType
 
 import click
 from threadpoolctl import threadpool_limits
 
 from exporter.commands.configuration import read_configuration
-from exporter.commands.options import listen_option, log_options, storage_option
-from exporter.durations import parse_duration
-from exporter.web.assembly import Exporter, WebSettings
+from exporter.commands.options import log_options, storage_option
+from exporter.commands.running import run_until_signal
+from exporter.commands.web_options import file_option, web_options
+from exporter.web.assembly import Exporter
+from exporter.web.front import WebSettings
 from exporter.web.limits import WebLimits
-
-logger = logging.getLogger(__name__)
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), context, parameter) from error
+from exporter.web.local_bridge import BridgeFile
+from exporter.web.remote_bridge import BridgeAddress
 
 
 @click.command()
-@click.option(
-    "--config.file",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Configuration of the models (YAML).",
-)
-@listen_option()
+@file_option("--config.file", "config_file", "Configuration of the models (YAML).", required=True)
+@web_options()
 @storage_option()
-@click.option(
-    "--web.config.file",
-    "web_config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TLS, basic authentication and tokens (YAML, exporter-toolkit's format and tokens).",
-)
-@click.option(
-    "--web.allow-anonymous",
-    "allow_anonymous",
-    is_flag=True,
-    help="Serve an address that other machines reach without authentication.",
-)
-@click.option(
-    "--web.external-url",
-    "external_url",
-    metavar="URL",
-    help="Where users reach the exporter when a proxy stands before it.",
-)
-@click.option(
-    "--web.read-timeout",
-    "read_timeout",
-    callback=_seconds,
-    metavar="DURATION",
-    default="1m",
-    show_default=True,
-    help="Time for the whole body of one request.",
-)
 @click.option(
     "--web.max-ingestions",
     "max_ingestions",
@@ -72,15 +30,20 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> 
     show_default=True,
     help="Requests with a body at once; beyond it 503.",
 )
-@click.option(
-    "--web.drain-timeout",
-    "drain_timeout",
-    callback=_seconds,
-    metavar="DURATION",
-    default="30s",
-    show_default=True,
-    help="Time for running requests to finish at shutdown.",
+@file_option(
+    "--bridge.config.file",
+    "bridge_config",
+    "Also run the notification bridge in this process, with this configuration (YAML).",
 )
+@click.option(
+    "--bridge.url", "bridge_url", metavar="URL", help="Ask the bridge there for alerts and notifications."
+)
+@file_option(
+    "--bridge.token.file",
+    "bridge_token",
+    "File with a bearer token for that bridge (scope read, all models).",
+)
+@file_option("--bridge.ca.file", "bridge_ca", "Certificates of a private authority for that bridge.")
 @log_options()
 def serve(
     *,
@@ -91,10 +54,18 @@ def serve(
     allow_anonymous: bool,
     external_url: str | None,
     read_timeout: float,
-    max_ingestions: int,
     drain_timeout: float,
+    max_ingestions: int,
+    bridge_config: Path | None,
+    bridge_url: str | None,
+    bridge_token: Path | None,
+    bridge_ca: Path | None,
 ) -> None:
-    """Run the exporter until SIGTERM or SIGINT; then finish what runs, commit and stop."""
+    """Run the exporter until SIGTERM or SIGINT; then finish what runs, commit and stop.
+
+    With --bridge.config.file SIGHUP reads the bridge's configuration again.
+    """
+    bridge = _bridge(bridge_config, bridge_url, bridge_token, bridge_ca)
     limits = WebLimits(
         body_seconds=read_timeout,
         ingestions=max_ingestions,
@@ -102,25 +73,21 @@ def serve(
     )
     threadpool_limits(1, user_api="blas")  # batches share the cores; its threads would wait for each other
     settings = WebSettings(listen_address, web_config, allow_anonymous, external_url, limits)
-    exporter = Exporter(read_configuration(config_file), storage, settings)
-    run_until_signal(exporter, drain_timeout)
+    exporter = Exporter(read_configuration(config_file), storage, settings, bridge=bridge)
+    run_until_signal(exporter, drain_timeout, reloads=isinstance(bridge, BridgeFile))
 
 
-def run_until_signal(exporter: Exporter, drain_seconds: float) -> None:
-    """Start, wait for SIGTERM or SIGINT, and stop; a second signal ends the process at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        del frame
-        logger.info("stopping", extra={"signal": signal.Signals(number).name})
-        signal.signal(number, signal.SIG_DFL)
-        asked.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
-    try:
-        exporter.start()
-        asked.wait()
-    finally:
-        exporter.stop(drain_seconds)
-    logger.info("stopped")
+def _bridge(
+    config_file: Path | None, url: str | None, token_file: Path | None, ca_file: Path | None
+) -> BridgeFile | BridgeAddress | None:
+    if config_file is not None and url is not None:
+        raise click.UsageError(
+            "give --bridge.config.file (a bridge here) or --bridge.url (one elsewhere), not both"
+        )
+    if url is None and (token_file or ca_file):
+        raise click.UsageError(
+            "--bridge.token.file and --bridge.ca.file are for --bridge.url, which is missing"
+        )
+    if config_file is not None:
+        return BridgeFile(config_file)
+    return BridgeAddress(url, token_file, ca_file) if url is not None else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, pairwise
+
+from prometheus_client.samples import Sample as OwnSample
 
 from exporter.clock import Clock
 from exporter.evaluation import Missing
@@ -32,6 +34,9 @@ from exporter.service.lane import Lane
 from exporter.service.questions.segments import too_small, worst_first
 from exporter.service.telemetry import Telemetry
 
+OwnSamples = Callable[[], Iterable[tuple[str, OwnSample]]]
+"""(family name, sample as prometheus_client collects it) of now."""
+
 CATALOGUE = ""
 """What no model exposes: a name that no model can have."""
 
@@ -49,11 +54,16 @@ class Publisher:
         self._stale: set[str] = set()
         self._first_seen: dict[tuple[str, ...], float] = {}
         """When each per-bin generation was first exposed, by (model, version, grid)."""
+        self._further: list[OwnSamples] = []
         self._snapshot = self._exposition.snapshot(telemetry.samples(), made_at=clock.time())
 
     @property
     def snapshot(self) -> Snapshot:
         return self._snapshot
+
+    def expose(self, samples: OwnSamples) -> None:
+        """Expose from now on also what `samples` gives at each publication."""
+        self._further.append(samples)
 
     def announce(self) -> None:
         """Expose unit and direction of all metrics, once the models are there."""
@@ -73,7 +83,8 @@ class Publisher:
     def publish(self) -> None:
         """Join what is rendered with the exporter's own metrics of now."""
         with self._rendering, self._telemetry.timed(self._telemetry.render_seconds):
-            self._snapshot = self._exposition.snapshot(self._telemetry.samples(), made_at=self._clock.time())
+            own = chain(self._telemetry.samples(), *(samples() for samples in self._further))
+            self._snapshot = self._exposition.snapshot(own, made_at=self._clock.time())
 
     def check_stale(self, lane: Lane, now: float) -> None:
         """Withdraw the windowed series of a model without new rows; give them back when rows come."""

@@ -30,7 +30,7 @@ from exporter.service.ingestion.batches import BatchIngestion
 from exporter.service.ingestion.labels import LabelIngestion
 from exporter.service.ingestion.remote import ProfileIngestion
 from exporter.service.lane import Lane
-from exporter.service.publisher import Publisher
+from exporter.service.publisher import OwnSamples, Publisher
 from exporter.service.questions import queries
 from exporter.service.questions.curves import curves
 from exporter.service.questions.segments import segments
@@ -400,6 +400,10 @@ class Service:
         return Answer(200, {"model": model, "version": version, "deleted": True})
 
     # -- exposition ---------------------------------------------------------------------------------
+
+    def expose(self, samples: OwnSamples) -> None:
+        """Put what `samples` gives, time and again, on `/metrics` too."""
+        self._publisher.expose(samples)
 
     def snapshot(self) -> Snapshot:
         """Ready bytes; never computes and never waits."""

@@ -53,7 +53,7 @@ class WebLimits:
     ingestion_bytes: int = 256 * MEBIBYTE
     webhooks: int = 8
     webhook_bytes: int = 64 * MEBIBYTE
-    threads: int = 32
+    threads: int = 40
     connections: int = 512
 
 

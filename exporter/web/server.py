@@ -275,7 +275,8 @@ class _Server(wsgi.Server):
             timeout=math.ceil(limits.idle_seconds),
         )
         self.limits = limits
-        self.patience = Patience(max(1, limits.threads - limits.ingestions - _PROMPT_THREADS))
+        others = limits.threads - limits.ingestions - limits.webhooks - _PROMPT_THREADS
+        self.patience = Patience(max(1, others))
         self.max_request_header_size = limits.header_bytes
         self.ssl_adapter = tls
 
