@@ -531,7 +531,7 @@ _BRIDGE_FAMILIES = [
     _counter("ml_bridge_unrouted_alerts_total", (), "Alerts that no route took; they are in the history."),
     _counter("ml_bridge_reconciled_alerts_total", ("finding",),
              "What Alertmanager knew and the bridge did not: missed (it fires) or ended (it is resolved)."),
-    _gauge("ml_bridge_alerts", ("model", "severity", "state"),
+    _gauge("ml_bridge_firing_alerts", ("model", "severity", "state"),
            "Alerts that fire now; state is firing, silenced or inhibited."),
     _gauge("ml_bridge_pending_groups", (), "Groups whose aggregation window is open."),
     _counter("ml_bridge_notifications_total", ("channel", "outcome"),

@@ -61,6 +61,12 @@ def test_family_follows_the_naming_rules(family):
     assert family.help.endswith(".")
 
 
+def test_no_two_families_have_one_name_in_openmetrics():
+    """A counter goes by its name without `_total`, which no other family may have."""
+    bases = [family.base for family in FAMILIES.values()]
+    assert len(bases) == len(set(bases))
+
+
 def test_model_families_name_their_model_first():
     """Every family of a model says whose it is; only the catalogue's own family is of no model."""
     for name, family in FAMILIES.items():

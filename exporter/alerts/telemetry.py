@@ -15,7 +15,7 @@ SEND_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60
 WEBHOOK_OUTCOMES = ("accepted", "duplicate", "rejected", "failed")
 DELIVERY_OUTCOMES = ("delivered", "delivered_plain", "retried", "dead")
 MOST_MODELS = 1000
-"""Models that `ml_bridge_alerts` names; the alerts of further ones are counted together, under no name."""
+"""Models that `ml_bridge_firing_alerts` names; the alerts of further ones are counted together, under no name."""
 
 
 class BridgeTelemetry:
@@ -34,7 +34,7 @@ class BridgeTelemetry:
         self.alerts = self._counter("ml_bridge_alerts_total")
         self.unrouted = self._counter("ml_bridge_unrouted_alerts_total")
         self.reconciled = self._counter("ml_bridge_reconciled_alerts_total")
-        self.firing = self._gauge("ml_bridge_alerts")
+        self.firing = self._gauge("ml_bridge_firing_alerts")
         self.pending_groups = self._gauge("ml_bridge_pending_groups")
         self.notifications = self._counter("ml_bridge_notifications_total")
         self.queue = self._gauge("ml_bridge_queue")
@@ -100,7 +100,7 @@ class BridgeTelemetry:
             self.firing.labels(*labels).set(count)
 
     def _labels_of(self, gauge: Gauge) -> Iterable[tuple[str, ...]]:
-        names = FAMILIES["ml_bridge_alerts"].labels
+        names = FAMILIES["ml_bridge_firing_alerts"].labels
         return [
             tuple(sample.labels[name] for name in names)
             for metric in gauge.collect()

@@ -335,7 +335,6 @@ def test_random_histories_keep_every_rule(store, seed):
     assert set(finished) == set(states) - waiting
 
 
-@pytest.mark.slow
 def test_lease_takes_no_longer_when_many_wait(store):
     """With 50,000 waiting, ready or not, every question is a look into an index and takes under 2 ms."""
     chance = random.Random(1)

@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from exporter.alerts.channels import Channel
 from exporter.alerts.config import ChannelSettings
-from exporter.alerts.delivery.worker import OpenChannel, TestJob, Worker
+from exporter.alerts.delivery.worker import OpenChannel, Trial, Worker
 from exporter.alerts.records import Notification, Receipt
 from exporter.errors import NotFoundError, TemporaryDeliveryError
 
@@ -133,7 +133,7 @@ class Dispatcher:
             known = ", ".join(sorted(self._workers))
             raise NotFoundError(f"there is no channel {channel[:100]}; known are {known}")
         patience = 2 * worker.opened.settings.timeout + 5.0 if seconds is None else seconds
-        job = TestJob(notification)
+        job = Trial(notification)
         worker.submit(job)
         return _outcome(job.outcome, patience)
 

@@ -33,7 +33,7 @@ GRACE_SECONDS = 600.0
 STORE_PAUSE_SECONDS = 1.0
 
 
-def lease_seconds(settings: ChannelSettings) -> float:
+def longest_attempt_seconds(settings: ChannelSettings) -> float:
     """How long one attempt may take in all; a worker that takes longer is given up and replaced."""
     return 120.0 + 20.0 * settings.timeout
 
@@ -48,7 +48,7 @@ class OpenChannel:
 
 
 @dataclass(frozen=True, slots=True)
-class TestJob:
+class Trial:
     """A message to send at once, beside the queue."""
 
     notification: Notification
@@ -68,6 +68,7 @@ class Worker:
         telemetry: BridgeTelemetry,
         backoff: Backoff | None = None,
         circuit: Circuit | None = None,
+        longest_attempt: Callable[[ChannelSettings], float] = longest_attempt_seconds,
         longest_sleep: float = LONGEST_SLEEP_SECONDS,
     ) -> None:
         self.name = opened.name
@@ -76,12 +77,13 @@ class Worker:
         self._compose = compose
         self._clock = clock
         self._telemetry = telemetry
+        self._longest_attempt = longest_attempt
         self._backoff = backoff or Backoff()
         self._circuit = circuit or Circuit()
         self._pacer = Pacer(opened.channel.spacing_seconds)
         self._redact = Redactor(opened.settings)
         self._next: OpenChannel | None = None
-        self._jobs: deque[TestJob] = deque()
+        self._jobs: deque[Trial] = deque()
         self._sending_since: float | None = None
         self._abandoned = False
         self._changing = threading.Lock()
@@ -107,7 +109,7 @@ class Worker:
             _close(unused)
         self._loop.wake()
 
-    def submit(self, job: TestJob) -> None:
+    def submit(self, job: Trial) -> None:
         """Send a test message at once, between two deliveries, whether or not the channel is paused."""
         self._jobs.append(job)
         self._loop.wake()
@@ -133,7 +135,7 @@ class Worker:
     def hung(self) -> bool:
         """Whether its attempt takes longer than any may."""
         since = self._sending_since
-        return since is not None and time.monotonic() - since > lease_seconds(self._opened.settings)
+        return since is not None and time.monotonic() - since > self._longest_attempt(self._opened.settings)
 
     @property
     def sending(self) -> bool:
@@ -167,7 +169,9 @@ class Worker:
             return math.inf
         if due > now:
             return due - now
-        delivery = self._outbox.lease(self.name, now=now, lease_seconds=lease_seconds(self._opened.settings))
+        delivery = self._outbox.lease(
+            self.name, now=now, lease_seconds=self._longest_attempt(self._opened.settings)
+        )
         if delivery is not None:
             if self._loop.stopping:
                 self._outbox.release(delivery)
@@ -357,7 +361,7 @@ class Worker:
                 return kept
         return False
 
-    def _run_job(self, job: TestJob) -> None:
+    def _run_job(self, job: Trial) -> None:
         if not job.outcome.set_running_or_notify_cancel():
             return
         now = self._now
