@@ -300,7 +300,7 @@ def _concat(pieces: Iterable[str]) -> str:
     return "".join(parts)
 
 
-def _collected(value: Any) -> Any:
+def _collected(value: Any, most: int = MOST_ITEMS) -> Any:
     """The collection, when all that it holds, and what those hold, is not too much."""
     seen = 0
     waiting = [value]
@@ -313,8 +313,8 @@ def _collected(value: Any) -> Any:
             waiting += item.values()
         elif isinstance(item, list | tuple):
             waiting += item
-        if seen + len(waiting) > MOST_ITEMS:
-            raise TooMuchError(f"a collection holds more than {MOST_ITEMS:,} items")
+        if seen + len(waiting) > most:
+            raise TooMuchError(f"a collection holds more than {most:,} items")
     return value
 
 
@@ -378,7 +378,7 @@ def _indent(text: Any, width: int = 4, first: bool = False) -> str:
 
 def _tojson(value: Any) -> Markup:
     """JSON that is also safe inside HTML."""
-    return htmlsafe_json_dumps(_collected(value))
+    return htmlsafe_json_dumps(_collected(value, 20 * MOST_ITEMS))
 
 
 def _sum(items: Iterable[Any]) -> float:

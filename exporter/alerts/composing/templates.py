@@ -86,11 +86,9 @@ class Templates:
         PermanentDeliveryError
             The built-in template fails too (`plain_may_work`).
         """
-        if self.has(name):
-            try:
-                return self._environment.render(name, context)
-            except Exception as error:  # noqa: BLE001  # a template can raise anything
-                self.failed(name, error)
+        text = self.own(name, **context)
+        if text is not None:
+            return text
         try:
             return self._environment.render(_MARK + name, context)
         except Exception as error:
@@ -98,6 +96,15 @@ class Templates:
             raise PermanentDeliveryError(
                 f"the built-in template {name} failed: {_sentence(error)}", plain_may_work=True
             ) from error
+
+    def own(self, name: str, **context: Any) -> str | None:
+        """The text of your template; None where there is none, or where it failed."""
+        if self.has(name):
+            try:
+                return self._environment.render(name, context)
+            except Exception as error:  # noqa: BLE001  # a template can raise anything
+                self.failed(name, error)
+        return None
 
     def failed(self, name: str, error: Exception, *, counted: str | None = None) -> None:
         """Count a failure, and log it when it is a new one."""
