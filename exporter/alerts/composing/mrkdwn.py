@@ -39,7 +39,7 @@ def visible(text: Any) -> str:
     """
     whole = "" if text is None else str(text)
     whole = whole.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return _UNSEEN.sub("", _BREAKS.sub("\n", whole)).replace("\ufffd", "?")
+    return _UNSEEN.sub("", _BREAKS.sub("\n", whole).replace("\t", " ")).replace("\ufffd", "?")
 
 
 def escape(text: Any) -> str:

@@ -1,7 +1,7 @@
 """Slack, by an incoming webhook or as a bot.
 
-`blocks` turns a message into posts within Block Kit's limits, `transport` and `api` speak with Slack, `webhook`
-and `bot` deliver, `channel` is what the bridge opens.
+`blocks` turns a message into posts within Block Kit's limits, `transport` and `api` speak with Slack,
+`webhook` and `bot` deliver, `channel` is what the bridge opens.
 """
 
 from __future__ import annotations
