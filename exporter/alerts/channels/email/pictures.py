@@ -1,0 +1,100 @@
+"""The charts of an email: which alerts get one, and what it says to those who don't see it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+
+from exporter.alerts.charts import chart_png
+from exporter.alerts.composing.figures import line, number
+from exporter.alerts.records import Message, View
+
+logger = logging.getLogger(__name__)
+
+MOST_CHARTS = 3
+DRAWN_WIDTH, DRAWN_HEIGHT = 460, 178
+SHOWN_WIDTH = 550
+"""Drawn smaller than it is shown on a desk, so that its words can be read on a phone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One chart; `src` is what HTML refers to it by.
+
+    Attributes
+    ----------
+    png : bytes
+    content_id : str
+        Without angle brackets.
+    alt : str
+        What it shows, in words.
+    width : int
+        How wide it is shown at most, in pixels of the page.
+    """
+
+    png: bytes = field(repr=False)
+    content_id: str
+    alt: str
+    width: int = SHOWN_WIDTH
+
+    @property
+    def src(self) -> str:
+        return f"cid:{self.content_id}"
+
+
+def pictures_of(message: Message, timezone: tzinfo) -> Mapping[int, Picture]:
+    """Charts by the place of their alert in the message: of the first three that have a history."""
+    found: dict[int, Picture] = {}
+    for place, view in enumerate(message.views):
+        png = _drawn(view, timezone)
+        if png is not None:
+            digest = hashlib.sha256(png).hexdigest()[:20]
+            found[place] = Picture(png, f"{place}.{digest}@ml-exporter", _in_words(view))
+        if len(found) == MOST_CHARTS:
+            break
+    return found
+
+
+def subject_of(view: View) -> str:
+    """The performance metric or quality check that an alert is about."""
+    labels = view.alert.labels
+    return labels.get("metric") or labels.get("check") or ""
+
+
+def _drawn(view: View, timezone: tzinfo) -> bytes | None:
+    if len(view.facts.history) < 2:
+        return None
+    try:
+        return chart_png(
+            view.facts,
+            title=_title(view),
+            width=DRAWN_WIDTH,
+            height=DRAWN_HEIGHT,
+            timezone=timezone,
+            subject=subject_of(view),
+        )
+    except Exception:  # a message without its picture is better than none
+        logger.exception("The chart of an alert could not be drawn")
+        return None
+
+
+def _title(view: View) -> str:
+    labels = view.alert.labels
+    what = labels.get("metric") or labels.get("column") or labels.get("check") or view.facts.measure
+    if labels.get("method"):
+        what = f"{labels['method']} of {what}"
+    whose = " ".join(filter(None, (labels.get("model"), labels.get("version"))))
+    over = f" over {labels['window']}" if labels.get("window") else ""
+    return line(f"{what}{over} · {whose}" if whose else f"{what}{over}", 120)
+
+
+def _in_words(view: View) -> str:
+    facts = view.facts
+    said = [f"Chart of {_title(view)}"]
+    for name, value in (("now", facts.current), ("baseline", facts.baseline)):
+        if value is not None:
+            said.append(f"{name} {number(value)}")
+    return ", ".join(said)
