@@ -14,9 +14,10 @@ from exporter.alerts.composing.plain import plain_message
 from exporter.alerts.config import SlackSettings, WebhookSettings
 from exporter.alerts.delivery.backoff import Backoff
 from exporter.alerts.delivery.circuit import FAILURES_TO_OPEN, LONGEST_PAUSE_SECONDS, Circuit
-from exporter.alerts.delivery.dispatcher import Dispatcher
+from exporter.alerts.delivery.dispatcher import Dispatcher, prepare
 from exporter.alerts.delivery.pacing import Pacer
 from exporter.alerts.delivery.redaction import Redactor
+from exporter.alerts.delivery.timing import Timing
 from exporter.alerts.delivery.worker import OpenChannel, Trial, Worker
 from exporter.alerts.records import Change, Kind, Receipt, Severity
 from exporter.alerts.store.outbox import CRASHES_BEFORE_PLAIN
@@ -94,12 +95,8 @@ class Bench:
             compose=lambda one: self.compose(one),  # noqa: PLW0108  # it may be changed later
             clock=self.clock,
             telemetry=self.telemetry,
-            backoff=Backoff(random.Random(1)),
-            circuit=Circuit(
-                Backoff(random.Random(2), longest_seconds=LONGEST_PAUSE_SECONDS, least_ratio=0.5)
-            ),
             longest_attempt=lambda _settings: self.longest_attempt,
-            longest_sleep=0.005,
+            timing=Timing(longest_sleep=0.005),
         )
         self.workers.append(made)
         return made
@@ -525,8 +522,8 @@ def test_test_message_goes_at_once_even_when_the_channel_is_paused(bench):
 
 
 def dispatcher_of(bench, channels, hung):
-    made = Dispatcher(lambda name, _: channels[name], bench.new_worker, on_hung=lambda: hung.append(1))
-    opened = made.prepare(dict.fromkeys(channels, bench.settings()), lambda name, _: channels[name])
+    made = Dispatcher(bench.new_worker, on_hung=lambda: hung.append(1))
+    opened = prepare(dict.fromkeys(channels, bench.settings()), lambda name, _: channels[name])
     made.use(opened, lambda name, _: channels[name])
     return made
 
@@ -561,13 +558,13 @@ def test_removed_channels_queue_stays(bench):
     def open_one(name, settings):
         return channels[name]
 
-    dispatcher.use(dispatcher.prepare({"chat": bench.settings()}, open_one), open_one)
+    dispatcher.use(prepare({"chat": bench.settings()}, open_one), open_one)
     assert list(dispatcher.channels) == ["chat"]
     assert blocked.closed
     bench.queue(1, channel="mail")
     dispatcher.wake()
     channels["mail"] = ListedChannel(bench.clock)
-    dispatcher.use(dispatcher.prepare(dict.fromkeys(channels, bench.settings()), open_one), open_one)
+    dispatcher.use(prepare(dict.fromkeys(channels, bench.settings()), open_one), open_one)
     wait_for(lambda: bench.done() == 1)
     dispatcher.stop(PATIENCE)
 
@@ -581,9 +578,8 @@ def test_channel_that_cannot_be_opened_closes_those_that_were(bench):
             raise ConfigurationError("no such certificate")
         return good
 
-    dispatcher = Dispatcher(open_one, bench.new_worker, on_hung=lambda: None)
     with pytest.raises(ConfigurationError, match="no such certificate"):
-        dispatcher.prepare({"good": bench.settings(), "bad": bench.settings()}, open_one)
+        prepare({"good": bench.settings(), "bad": bench.settings()}, open_one)
     assert good.closed
 
 

@@ -18,8 +18,8 @@ class Circuit:
     deliveries failed in a row. A wait that the other side asked for (Retry-After) pauses it without opening.
     """
 
-    def __init__(self, backoff: Backoff | None = None) -> None:
-        self._backoff = backoff or Backoff(longest_seconds=LONGEST_PAUSE_SECONDS, least_ratio=0.5)
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
         self._failed: set[int] = set()
         self._pauses = 0
         self._until = 0.0

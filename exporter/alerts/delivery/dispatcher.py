@@ -24,21 +24,32 @@ REMOVED_SECONDS = 10.0
 """How long a reload waits for the worker of a channel that is gone."""
 
 
+def prepare(channels: Mapping[str, ChannelSettings], open_one: OpenOne) -> list[OpenChannel]:
+    """Open every channel, or none; raises :class:`ConfigurationError` when one cannot be opened."""
+    opened: list[OpenChannel] = []
+    try:
+        for name, settings in channels.items():
+            opened.append(OpenChannel(name, settings, open_one(name, settings)))
+    except BaseException:
+        for one in opened:
+            one.channel.close()
+        raise
+    return opened
+
+
 class Dispatcher:
     """One worker for each configured channel; safe to use from many threads.
 
     Parameters
     ----------
-    open_one : callable
-        Opens a channel from its name and settings.
     new_worker : callable
         Makes the worker of an open channel, not started.
     on_hung : callable
         Told of each worker that was given up.
     """
 
-    def __init__(self, open_one: OpenOne, new_worker: NewWorker, *, on_hung: Callable[[], None]) -> None:
-        self._open_one = open_one
+    def __init__(self, new_worker: NewWorker, *, on_hung: Callable[[], None]) -> None:
+        self._open_one: OpenOne | None = None
         self._new_worker = new_worker
         self._on_hung = on_hung
         self._workers: dict[str, Worker] = {}
@@ -54,18 +65,6 @@ class Dispatcher:
     def idle(self) -> bool:
         """Whether no worker is sending."""
         return not any(worker.sending for worker in self._all())
-
-    def prepare(self, channels: Mapping[str, ChannelSettings], open_one: OpenOne) -> list[OpenChannel]:
-        """Open every channel, or none; raises :class:`ConfigurationError` when one cannot be opened."""
-        opened: list[OpenChannel] = []
-        try:
-            for name, settings in channels.items():
-                opened.append(OpenChannel(name, settings, open_one(name, settings)))
-        except BaseException:
-            for one in opened:
-                one.channel.close()
-            raise
-        return opened
 
     def use(self, opened: Collection[OpenChannel], open_one: OpenOne) -> None:
         """Let these be the channels from now on; queues stay as they are, of removed channels too."""
@@ -104,7 +103,7 @@ class Dispatcher:
     def supervise(self) -> None:
         """Replace workers that hang or whose thread ended, each with a channel opened anew."""
         with self._lock:
-            if not self._running:
+            if not self._running or self._open_one is None:
                 return
             for name, worker in list(self._workers.items()):
                 if not worker.hung and worker.alive:

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from exporter.alerts.channels import Channel
 from exporter.alerts.composing.plain import plain_message
 from exporter.alerts.config import ChannelSettings
-from exporter.alerts.delivery.backoff import Backoff
-from exporter.alerts.delivery.circuit import Circuit
 from exporter.alerts.delivery.pacing import Pacer
 from exporter.alerts.delivery.redaction import Redactor
-from exporter.alerts.loop import LONGEST_SLEEP_SECONDS, Loop
+from exporter.alerts.delivery.timing import Timing
+from exporter.alerts.loop import Loop
 from exporter.alerts.records import Change, Delivery, Message, Notification, Receipt
 from exporter.alerts.store.outbox import CRASHES_BEFORE_PLAIN, Outbox
 from exporter.alerts.telemetry import BridgeTelemetry
@@ -66,10 +65,8 @@ class Worker:
         compose: Callable[[Notification], Message],
         clock: Clock,
         telemetry: BridgeTelemetry,
-        backoff: Backoff | None = None,
-        circuit: Circuit | None = None,
+        timing: Timing | None = None,
         longest_attempt: Callable[[ChannelSettings], float] = longest_attempt_seconds,
-        longest_sleep: float = LONGEST_SLEEP_SECONDS,
     ) -> None:
         self.name = opened.name
         self._opened = opened
@@ -78,8 +75,9 @@ class Worker:
         self._clock = clock
         self._telemetry = telemetry
         self._longest_attempt = longest_attempt
-        self._backoff = backoff or Backoff()
-        self._circuit = circuit or Circuit()
+        timing = timing or Timing()
+        self._backoff = timing.backoff()
+        self._circuit = timing.circuit()
         self._pacer = Pacer(opened.channel.spacing_seconds)
         self._redact = Redactor(opened.settings)
         self._next: OpenChannel | None = None
@@ -88,7 +86,10 @@ class Worker:
         self._abandoned = False
         self._changing = threading.Lock()
         self._loop = Loop(
-            f"delivery-{opened.name}", self._step, on_error=self._count_error, longest_sleep=longest_sleep
+            f"delivery-{opened.name}",
+            self._step,
+            on_error=self._count_error,
+            longest_sleep=timing.longest_sleep,
         )
         telemetry.know_channel(opened.name)
 
