@@ -42,6 +42,8 @@ _FIRST_ANNOTATIONS = (
 )
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 _ZERO_YEAR = "0001-"
+_ROUNDING = 5e-4
+"""In milliseconds: more than what floats of our times lose, less than a microsecond."""
 _FNV_OFFSET, _FNV_PRIME, _64_BITS = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
 
 
@@ -93,8 +95,18 @@ def parse_time(text: str) -> float | None:
         raise ValueError(text)
     if text.startswith(_ZERO_YEAR):
         return None
-    # Times before 1970 round down as well: floor, not truncation.
-    return (datetime.fromisoformat(text.upper()).timestamp() * 1000 + 1e-4) // 1 / 1000
+    return to_milliseconds(datetime.fromisoformat(text.upper()).timestamp())
+
+
+def to_milliseconds(seconds: float) -> float:
+    """Seconds, cut to whole milliseconds; what is cut already stays as it is.
+
+    Examples
+    --------
+    >>> to_milliseconds(1795492800.123999)
+    1795492800.123
+    """
+    return (seconds * 1000 + _ROUNDING) // 1 / 1000
 
 
 def fingerprint_of(labels: Mapping[str, str]) -> str:
