@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.alerts.config import BridgeConfig
-from exporter.alerts.records import Alert
+from exporter.alerts.aggregation import Aggregator
+from exporter.alerts.channels import Channel
+from exporter.alerts.channels.opening import open_channel
+from exporter.alerts.composing.composer import Composer
+from exporter.alerts.composing.facts import FactsSource, HttpFacts
+from exporter.alerts.composing.templates import Templates
+from exporter.alerts.config import BridgeConfig, ChannelSettings
+from exporter.alerts.delivery.dispatcher import Dispatcher, OpenOne, prepare
+from exporter.alerts.delivery.timing import Timing
+from exporter.alerts.delivery.trial import trial_notification
+from exporter.alerts.delivery.worker import OpenChannel, Worker
+from exporter.alerts.gauges import Gauges
+from exporter.alerts.heartbeat import Heartbeat
+from exporter.alerts.housekeeping import Chore, Housekeeping
+from exporter.alerts.intake import Intake, Taken
+from exporter.alerts.loop import Loop
+from exporter.alerts.records import Alert, Delivery, Message, Notification
+from exporter.alerts.store.notifications import insert_notification
+from exporter.alerts.store.store import AlertStore
 from exporter.alerts.telemetry import BridgeTelemetry
 from exporter.clock import Clock, SystemClock
+from exporter.errors import BadRequestError, DeliveryError, NotFoundError, StorageUnavailableError
 
 log = logging.getLogger(__name__)
 
-GAUGES_SECONDS = 1.0
+QUEUES_SECONDS = 1.0
+ALERTS_SECONDS = 5.0
+REMOVED_SECONDS = 300.0
 SUPERVISION_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 RETENTION_SECONDS = 300.0
+FLUSH_LOOK_SECONDS = 0.02
 REMOVED_CHANNEL_SECONDS = 24 * 3600.0
 """How long deliveries to a channel that is no longer configured wait for it to come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is made anew from every configuration."""
+
+    config: BridgeConfig
+    intake: Intake
+    aggregator: Aggregator
+    heartbeat: Heartbeat
+    composer: Composer
 
 
 class Bridge:
@@ -49,34 +85,85 @@ class Bridge:
         directory: Path,
         *,
         clock: Clock | None = None,
-        source: Any = None,
+        source: FactsSource | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
         self._source = source
+        self._timing = timing or Timing()
         self.telemetry = BridgeTelemetry(self._clock.time())
-        self._config = config
-        self._directory = directory
         self._reloading = threading.Lock()
-        self._started = False
-        self._stopped = False
+        self._aggregating = threading.Lock()
+        self._running = False
+        self._store = AlertStore.open(directory, clock=self._clock)
+        try:
+            self._parts, opened, open_one = self._assemble(config)
+        except BaseException:
+            self._store.close()
+            raise
+        self._dispatcher = Dispatcher(self._new_worker, on_hung=lambda: self._count_error("delivery"))
+        self._dispatcher.use(opened, open_one)
+        self._gauges = Gauges(self._store, self.telemetry, channels=lambda: self._dispatcher.channels)
+        self._aggregation = self._loop("aggregation", self._aggregate)
+        self._housekeeping = self._loop(
+            "housekeeping", Housekeeping(self._chores(), self._clock, on_error=self._count_error).step
+        )
+
+    def _assemble(self, config: BridgeConfig) -> tuple[_Parts, list[OpenChannel], OpenOne]:
+        """Everything that a configuration asks for; raises before anything is changed."""
+        store, clock = self._store, self._clock
+        templates = Templates(
+            config.templates.directory, on_failure=self._count_template_failure, timezone=config.timezone
+        )
+
+        def open_one(name: str, settings: ChannelSettings) -> Channel:
+            return open_channel(name, settings, templates, config)
+
+        parts = _Parts(
+            config=config,
+            intake=Intake(config, store, clock),
+            aggregator=Aggregator(config, store, clock),
+            heartbeat=Heartbeat(config, store, clock),
+            composer=Composer(
+                config, source=self._source or _exporter(config), clock=clock, templates=templates
+            ),
+        )
+        return parts, prepare(config.channels, open_one), open_one
 
     # -- life ---------------------------------------------------------------------------------------
 
     @property
     def config(self) -> BridgeConfig:
         """What is in force now."""
-        return self._config
+        return self._parts.config
 
     @property
     def ready(self) -> bool:
         """Whether webhooks are taken and notifications delivered."""
-        return self._started and not self._stopped
+        return self._running
 
     def start(self) -> None:
         """Take up what the last process left, and deliver."""
+        left = self._store.outbox.recover()
+        if left:
+            log.info("deliveries that the last process did not finish are sent again", extra={"count": left})
+        self._running = True
+        self.telemetry.ready.set(1)
+        self._dispatcher.start()
+        self._aggregation.start()
+        self._housekeeping.start()
 
     def stop(self, drain_seconds: float = 10.0) -> None:
         """Finish what is being sent, for so long at most; the rest stays queued for the next start."""
+        self._running = False
+        self.telemetry.ready.set(0)
+        deadline = time.monotonic() + drain_seconds
+        for loop in (self._aggregation, self._housekeeping):
+            loop.stop()
+        self._dispatcher.stop(drain_seconds)
+        for loop in (self._aggregation, self._housekeeping):
+            loop.join(max(1.0, deadline - time.monotonic()))
+        self._store.close()
 
     def reload(self, config: BridgeConfig) -> None:
         """Use another configuration from now on; queues and open threads stay.
@@ -89,6 +176,17 @@ class Bridge:
         ------
         ConfigurationError
         """
+        with self._reloading:
+            try:
+                parts, opened, open_one = self._assemble(config)
+            except BaseException:
+                self.telemetry.reloaded.set(0)
+                raise
+            self._parts = parts
+            self._dispatcher.use(opened, open_one)
+            self.telemetry.reloaded.set(1)
+        self._aggregation.wake()
+        self._housekeeping.wake()
 
     # -- in -----------------------------------------------------------------------------------------
 
@@ -102,7 +200,18 @@ class Bridge:
         StorageUnavailableError
             The disk is full or fails; nothing of it was kept.
         """
-        raise NotImplementedError
+        try:
+            taken = self._parts.intake.take(body)
+        except BadRequestError:
+            self.telemetry.webhooks.labels("rejected").inc()
+            raise
+        except BaseException:
+            self.telemetry.webhooks.labels("failed").inc()
+            raise
+        self.telemetry.webhooks.labels(taken.status).inc()
+        now = self._clock.time()
+        self.telemetry.last_webhook.set(now)
+        return self._taken(taken, now)
 
     def accept(
         self,
@@ -113,11 +222,34 @@ class Bridge:
         source: str = "python",
     ) -> dict[str, Any]:
         """Alerts that do not come from Alertmanager; otherwise like :meth:`take`."""
-        raise NotImplementedError
+        taken = self._parts.intake.accept(alerts, receiver=receiver, group_labels=group_labels, source=source)
+        return self._taken(taken, self._clock.time())
+
+    def _taken(self, taken: Taken, now: float) -> dict[str, Any]:
+        for (severity, change), count in taken.changes.items():
+            self.telemetry.alerts.labels(severity, change).inc(count)
+        self.telemetry.unrouted.inc(taken.unrouted)
+        if taken.heartbeat:
+            self.telemetry.last_heartbeat.set(now)
+            self._dispatcher.wake()
+        if taken.groups:
+            self._aggregation.wake()
+        answer: dict[str, Any] = {"status": taken.status, "alerts": taken.alerts, "groups": taken.groups}
+        if taken.refused:
+            answer["refused"] = taken.refused
+        return answer
 
     def flush(self, wait_seconds: float = 0.0) -> int:
         """Send now what is being collected; waits so long for the queues, gives what still waits."""
-        raise NotImplementedError
+        with self._aggregating:
+            self._parts.aggregator.flush_all()
+        self._dispatcher.wake()
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            waiting = sum(count.queued for count in self._store.outbox.counts().values())
+            if waiting == 0 or time.monotonic() >= deadline:
+                return waiting
+            time.sleep(FLUSH_LOOK_SECONDS)
 
     # -- questions ----------------------------------------------------------------------------------
 
@@ -173,7 +305,15 @@ class Bridge:
 
     def retry(self, notification_id: str, channel: str | None = None) -> dict[str, Any]:
         """Queue the dead deliveries of a notification again: `{"id", "queued"}`; raises NotFoundError."""
-        raise NotImplementedError
+        with self._store.read() as connection:
+            known = connection.execute(
+                "SELECT count(*) FROM notifications WHERE id = ?", (notification_id,)
+            ).fetchone()[0]
+        if not known:
+            raise NotFoundError(f"there is no notification {notification_id[:100]}")
+        queued = self._store.outbox.retry(notification_id, channel, now=self._clock.time())
+        self._dispatcher.wake()
+        return {"id": notification_id, "queued": queued}
 
     def test(self, channel: str) -> dict[str, Any]:
         """Send a test message at once: `{"channel", "delivered", "detail", "notification"}`.
@@ -185,4 +325,104 @@ class Bridge:
         DeliveryError
             It was not delivered; the message says why.
         """
-        raise NotImplementedError
+        notification = trial_notification(channel, self._clock.time())
+        try:
+            receipt = self._dispatcher.test(channel, notification)
+        except DeliveryError as error:
+            self._record(notification, channel, error.message, failed=True)
+            raise
+        self._record(notification, channel, receipt.detail, failed=False, plain=receipt.plain)
+        return {
+            "channel": channel,
+            "delivered": True,
+            "detail": receipt.detail,
+            "notification": notification.id,
+        }
+
+    def _record(
+        self, notification: Notification, channel: str, detail: str, *, failed: bool, plain: bool = False
+    ) -> None:
+        """Keep a test in the history; what came of it is answered even when it cannot be kept."""
+        delivery = Delivery(0, channel, notification, attempt=1, lease="", plain=plain)
+        with suppress(StorageUnavailableError), self._store.write() as connection:
+            insert_notification(connection, self._store.outbox, notification, channels=())
+            self._store.outbox.record(connection, delivery, self._clock.time(), detail=detail, failed=failed)
+
+    # -- threads ------------------------------------------------------------------------------------
+
+    def _loop(self, name: str, step: Callable[[], float]) -> Loop:
+        return Loop(
+            name, step, on_error=lambda: self._count_error(name), longest_sleep=self._timing.longest_sleep
+        )
+
+    def _new_worker(self, opened: OpenChannel) -> Worker:
+        return Worker(
+            opened,
+            outbox=self._store.outbox,
+            compose=self._compose,
+            clock=self._clock,
+            telemetry=self.telemetry,
+            timing=self._timing,
+        )
+
+    def _compose(self, notification: Notification) -> Message:
+        return self._parts.composer.compose(notification)
+
+    def _aggregate(self) -> float:
+        with self._aggregating:
+            aggregator, now = self._parts.aggregator, self._clock.time()
+            due_at = aggregator.next_due()
+            if due_at is None:
+                return math.inf
+            if due_at > now:
+                return due_at - now
+            aggregator.flush(now)
+        self._dispatcher.wake()
+        return 0.0
+
+    def _chores(self) -> list[Chore]:
+        return [
+            Chore("supervision", lambda: SUPERVISION_SECONDS, lambda _: self._dispatcher.supervise()),
+            Chore("heartbeat", lambda: HEARTBEAT_SECONDS, self._check_heartbeat),
+            Chore("queues", lambda: QUEUES_SECONDS, self._gauges.measure_queues),
+            Chore("alerts", lambda: ALERTS_SECONDS, lambda _: self._gauges.measure_alerts()),
+            Chore("removed", lambda: REMOVED_SECONDS, self._bury_removed),
+        ]
+
+    def _check_heartbeat(self, now: float) -> None:
+        heartbeat = self._parts.heartbeat
+        if heartbeat.check(now):
+            self._dispatcher.wake()
+        heard = heartbeat.heard_at()
+        if heard is not None:
+            self.telemetry.last_heartbeat.set(heard)
+
+    def _bury_removed(self, now: float) -> None:
+        """Give up what waits for a channel that left the configuration too long ago."""
+        configured = set(self._dispatcher.channels)
+        for channel, count in self._store.outbox.counts().items():
+            if channel in configured or not count.queued:
+                continue
+            dead = self._store.outbox.bury_older(
+                channel, now - REMOVED_CHANNEL_SECONDS, f"there is no channel {channel} any more", now
+            )
+            self.telemetry.notifications.labels(channel, "dead").inc(dead)
+            log.warning(
+                "notifications wait for a channel that is not configured",
+                extra={"channel": channel, "queued": count.queued - dead, "given_up": dead},
+            )
+
+    def _count_error(self, operation: str) -> None:
+        self.telemetry.errors.labels(operation).inc()
+
+    def _count_template_failure(self, name: str) -> None:
+        self.telemetry.template_failures.labels(name).inc()
+
+
+def _exporter(config: BridgeConfig) -> FactsSource | None:
+    """The exporter that the configuration names, over HTTP."""
+    links = config.links
+    if links.exporter is None:
+        return None
+    token = None if links.token is None else links.token.get_secret_value()
+    return HttpFacts(links.exporter, token, links.ca_file)

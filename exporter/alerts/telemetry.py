@@ -15,7 +15,7 @@ SEND_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60
 WEBHOOK_OUTCOMES = ("accepted", "duplicate", "rejected", "failed")
 DELIVERY_OUTCOMES = ("delivered", "delivered_plain", "retried", "dead")
 MOST_MODELS = 1000
-"""Models that `ml_bridge_firing_alerts` names; the alerts of further ones are counted together, under no name."""
+"""Models that `ml_bridge_firing_alerts` names; those of further ones are counted together, without one."""
 
 
 class BridgeTelemetry:

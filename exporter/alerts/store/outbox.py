@@ -94,6 +94,31 @@ class Outbox:
                 (int(severity), channel, group_id, int(severity)),
             )
 
+    def record(
+        self, connection: sqlite3.Connection, delivery: Delivery, now: float, *, detail: str, failed: bool
+    ) -> None:
+        """Write down what became of a delivery that never was in a queue (`delivered`, else `failed`)."""
+        notification = delivery.notification
+        connection.execute(
+            "INSERT INTO deliveries (notification, group_id, channel, severity, priority, state, turn,"
+            " attempts, crashes, created, queued_at, next_at, uncertain, plain, first_tried, finished, error,"
+            " detail) VALUES (?, ?, ?, ?, ?, ?, 0, 1, 0, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
+            (
+                notification.id,
+                notification.group.id,
+                delivery.channel,
+                int(notification.severity),
+                int(notification.severity),
+                "failed" if failed else "delivered",
+                *(notification.created,) * 3,
+                delivery.plain,
+                notification.created,
+                now,
+                detail[:LONGEST_TEXT] if failed else None,
+                None if failed else detail[:LONGEST_TEXT],
+            ),
+        )
+
     def retry(self, notification_id: str, channel: str | None = None, *, now: float | None = None) -> int:
         """Queue the dead deliveries of a notification again, as if they were new; gives their number."""
         with self._store.write() as connection:
