@@ -99,6 +99,23 @@ def seconds(duration: str) -> float:
     return float(number) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[unit]
 
 
+def test_alerts_that_are_named_exist():
+    """Every name in routes and inhibition is that of a rule, so a renamed alert is not silently unrouted."""
+    alerts = {
+        rule["alert"]
+        for path in RULES.glob("alerts/*.yml")
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    named = set(re.findall(r"\bML[A-Z]\w+\b(?!\.)", re.sub(r"#.*", "", SOURCE)))
+    assert named <= alerts
+    tested = {labels["alertname"] for labels, _, _ in ROUTES} | {
+        each["alertname"] for pair in [*MUTED, *HEARD] for each in pair
+    }
+    assert tested - {"DiskFull"} <= alerts
+
+
 def test_promtool_accepts_the_prometheus_configuration(requires_program):
     """Prometheus loads the file with all the rules beside it."""
     out = run(requires_program("promtool"), "check", "config", RULES / "prometheus.yml")
@@ -156,7 +173,7 @@ MUTED = [
     (alert("MLPerformanceDrop", "warning", METRIC), alert("MLEstimatedPerformanceDrop", "warning", METRIC)),
     (alert("MLPerformanceDrop", "warning", METRIC), alert("MLSegmentPerformanceDrop", "warning", SEGMENT)),
     (alert("MLBatchesStale", "critical", MODEL), alert("MLVolumeLow", "warning", MODEL, span="1d")),
-    (alert("MLBatchesStale", "warning", MODEL), alert("MLLabelsStale", "warning", MODEL)),
+    (alert("MLBatchesStale", "warning", MODEL), alert("MLLabelsStale", "warning", MODEL, version="v2")),
     (alert("MLLabelsStale", "warning", MODEL), alert("MLLabelCoverageLow", "warning", PART)),
     (alert("MLCompletenessLow", "warning", COLUMN), alert("MLQualityScoreLow", "warning", PART)),
     (alert("MLBaselineRefreshBlocked", "info", MODEL), alert("MLBaselineOld", "info", MODEL)),
@@ -184,7 +201,7 @@ HEARD = [
     (alert("MLColumnDriftStrong", "warning", COLUMN), alert("MLColumnDrift", "info", COLUMN, column="sex")),
     (alert("MLPerformanceDrop", "warning", METRIC), alert("MLSegmentPerformanceDrop", "critical", SEGMENT)),
     (alert("MLEstimatedPerformanceDrop", "warning", METRIC), alert("MLPerformanceDrop", "warning", METRIC)),
-    (alert("MLBatchesStale", "warning", MODEL), alert("MLVolumeLow", "warning", MODEL, version="v2")),
+    (alert("MLBatchesStale", "warning", MODEL), alert("MLVolumeLow", "warning", MODEL, model="other")),
     (alert("MLLabelsStale", "warning", MODEL), alert("MLBatchesStale", "warning", MODEL)),
     (alert("MLBridgeQueueStuck", "critical", HERE), alert("MLBridgeDeadLetters", "warning", HERE)),
 ]
@@ -206,7 +223,7 @@ def test_alerts_mute_their_consequences_and_nothing_else(requires_program, tmp_p
 def placed(labels, case):
     """Return the labels in an environment of the case's own, so that cases do not mute each other."""
     own = f"case-{case}"
-    return {**labels, "job": own} | ({"model": own} if "model" in labels else {})
+    return {**labels, "job": own} | ({"model": own + labels["model"]} if "model" in labels else {})
 
 
 class Bridge(ScriptedServer):
