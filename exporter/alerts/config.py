@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -40,6 +41,20 @@ class SlackSettings(ChannelSettings):
     """Channel's id or name; needs `bot_token`."""
     api_url: str = "https://slack.com/api"
     ca_file: Path | None = None
+
+    @field_validator("webhook_url", "api_url")
+    @classmethod
+    def _http(cls, url: SecretStr | str | None) -> SecretStr | str | None:
+        if url is None:
+            return None
+        text = (url.get_secret_value() if isinstance(url, SecretStr) else url).strip()
+        try:
+            usable = text.startswith(("http://", "https://")) and bool(urlsplit(text).hostname)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("expected a URL that begins with http:// or https://")
+        return url
 
     @model_validator(mode="after")
     def _one_way(self) -> SlackSettings:
@@ -178,8 +193,9 @@ class BridgeConfig(Settings):
     """The whole file."""
 
     channels: dict[str, ChannelConfig] = Field(
-        min_length=1, validation_alias=AliasChoices("channels", "notification_channels")
+        validation_alias=AliasChoices("channels", "notification_channels")
     )
+    """By name. An empty mapping tells nobody: alerts are in the history only."""
     routes: tuple[RouteSettings, ...] = ()
     """First match wins unless `continue: true`. When left out, everything goes to every channel."""
     severity_levels: tuple[SeverityName, ...] = SEVERITIES

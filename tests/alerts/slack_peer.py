@@ -37,16 +37,17 @@ class Fault:
     """What happens to one call of a method instead of, or after, what it asks for.
 
     `stored` does what it asks for first. Then `status` with `body` and `headers`, or `cut`: the connection is
-    closed without an answer; or `hang`: nothing is answered for so many seconds.
+    closed without an answer; or `hang`: nothing is answered for so many seconds. It lets `after` calls pass.
     """
 
-    method: str = ""
+    method: str
     status: int = 0
     body: Any = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
     hang: float = 0.0
     stored: bool = False
+    after: int = 0
 
 
 @dataclass
@@ -165,7 +166,10 @@ class SlackPeer:
 
     def _fault(self, method: str) -> Fault | None:
         for fault in self.faults:
-            if fault.method in ("", method):
+            if fault.method == method:
+                fault.after -= 1
+                if fault.after >= 0:
+                    return None
                 self.faults.remove(fault)
                 return fault
         return None

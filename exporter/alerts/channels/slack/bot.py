@@ -64,11 +64,10 @@ class Bot:
                 raise self._unfinished(meant, delivery) from None
             raise meant from None
         self._progress.forget(number)
-        channel, ts = thread or (known.channel, known.root)
-        detail = f"message {ts} in {channel}"
+        detail = f"message {known.root} in {known.channel}"
         return Receipt(
             detail="; ".join([detail, *notes]),
-            thread={"channel": channel, "ts": ts} if ts else None,
+            thread={"channel": known.channel, "ts": known.root} if known.root else None,
             plain=delivery.plain,
         )
 
@@ -169,10 +168,7 @@ class Bot:
             )
             return Progress()
         try:
-            known = self._search(channel, message, since, thread[1] if thread else None)
-            if known.root and thread is None:
-                replies = self._search(channel, message, since, known.root)
-                known = replace(known, until=max(known.until, replies.until))
+            known = self._searched(channel, message, since, thread[1] if thread else None)
         except SlackError as refusal:
             if refusal.code not in _UNREADABLE:
                 raise
@@ -182,6 +178,20 @@ class Bot:
             notes.append("recognised from an earlier attempt")
             self._progress.keep(message.notification.id, known)
         return known
+
+    def _searched(self, channel: str, message: Message, since: float, thread: str | None) -> Progress:
+        """What is in the thread; without one, or where it was deleted, what is in the channel."""
+        if thread is not None:
+            try:
+                return self._search(channel, message, since, thread)
+            except SlackError as refusal:
+                if refusal.code not in GONE:
+                    raise
+        known = self._search(channel, message, since, None)
+        if not known.root:
+            return known
+        replies = self._search(channel, message, since, known.root)
+        return replace(known, until=max(known.until, replies.until))
 
     def _search(self, channel: str, message: Message, since: float, thread: str | None) -> Progress:
         known = Progress()

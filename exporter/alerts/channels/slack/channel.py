@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 from exporter.alerts.channels.slack.api import Api
 from exporter.alerts.channels.slack.blocks import plain_post, posts_of
@@ -52,7 +51,7 @@ class SlackChannel:
             self._webhook: Webhook | None = None
         elif settings.webhook_url is not None:
             url = settings.webhook_url.get_secret_value().strip()
-            path = urlsplit(url).path
+            path = "/" + url.partition("://")[2].partition("/")[2]
             self._transport = Transport(settings.timeout, settings.ca_file, (url, path, path.strip("/")))
             self._bot, self._webhook = None, Webhook(url, self._transport, pace)
 
