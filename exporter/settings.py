@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from exporter.durations import parse_duration
@@ -66,7 +75,7 @@ def problems_of(error: ValidationError, model: type[BaseModel], given: object) -
         if detail["type"] == "too_short" and any(other["loc"][:-1] == detail["loc"] for other in details):
             continue  # it is short because its elements were refused
         location, inside_union = _written(detail["loc"], given, missing=detail["type"] == "missing")
-        text = _sentence(detail["type"], detail["msg"], location, model)
+        text = _sentence(detail["type"], detail["msg"], location, model, given)
         target = alternatives if inside_union else found
         target[location] = (
             f"{target[location]}, or {text.removeprefix('expected ')}" if location in target else text
@@ -100,41 +109,64 @@ def _holds(value: object, part: int | str) -> bool:
     return isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
 
 
-def _sentence(kind: str, message: str, location: Location, model: type[BaseModel]) -> str:
+def _sentence(kind: str, message: str, location: Location, model: type[BaseModel], given: object) -> str:
     if kind == "extra_forbidden":
-        return "unknown key" + suggestion(str(location[-1]), _keys_at(model, location[:-1]))
+        return "unknown key" + suggestion(str(location[-1]), _keys_at(model, location[:-1], given))
     if kind == "missing":
         return "this key is needed"
     if kind == "model_type":
         return "expected a mapping"
+    if kind == "union_tag_not_found":
+        return f"the key {message.rpartition(' ')[2]} is needed: it says which settings these are"
+    if kind == "union_tag_invalid":
+        return f"expected a type of {message.rpartition('expected tags: ')[2]}"
     message = message.removeprefix("Value error, ")
     begin = "Input should be "
     return "expected " + message.removeprefix(begin) if message.startswith(begin) else message
 
 
-def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
+def _keys_at(model: type[BaseModel], location: Location, given: object) -> list[str]:
     """Keys that are known where `location` points to."""
     here: Any = model
+    value: Any = given
     for part in location:
         if isinstance(here, type) and issubclass(here, BaseModel):
             field = here.model_fields.get(str(part))
             here = field.annotation if field else None
         elif get_args(here):
             here = get_args(here)[-1]
-        here = _inner(here)
+        value = value[part] if _holds(value, part) else None
+        here = _inner(here, value)
     if not (isinstance(here, type) and issubclass(here, BaseModel)):
         return []
-    names = list(here.model_fields)
+    names = [_key(name, field) for name, field in here.model_fields.items()]
     secrets = [name for name, field in here.model_fields.items() if _mentions(field.annotation, SecretStr)]
     return names + [f"{name}_file" for name in secrets]
 
 
-def _inner(annotation: Any) -> Any:
-    """The one class of settings inside Annotated and Optional, else the annotation itself."""
+def _key(name: str, field: FieldInfo) -> str:
+    """The key that stands in a file for a field."""
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
+
+
+def _inner(annotation: Any, value: object) -> Any:
+    """The one class of settings inside Annotated and Optional, else the annotation itself.
+
+    Of several classes it is the one whose `type` the value has.
+    """
     if get_origin(annotation) is Annotated:
-        return _inner(get_args(annotation)[0])
+        return _inner(get_args(annotation)[0], value)
     if get_origin(annotation) in (Union, types.UnionType):
-        classes = [_inner(argument) for argument in get_args(annotation)]
+        classes = [_inner(argument, value) for argument in get_args(annotation)]
         models = [c for c in classes if isinstance(c, type) and issubclass(c, BaseModel)]
-        return models[0] if models else annotation
+        kind = value.get("type") if isinstance(value, Mapping) else None
+        named = [c for c in models if kind is not None and kind in _types(c)]
+        return (named or models or [annotation])[0]
     return annotation
+
+
+def _types(model: type[BaseModel]) -> tuple[Any, ...]:
+    """The values that `type` may have in a class of settings."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation) if field else ()
