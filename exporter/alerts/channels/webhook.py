@@ -132,7 +132,7 @@ class WebhookChannel:
         text = f"{self._receiver} answered {status}" + (f": {quoted}" if quoted else "")
         if 300 <= status < 400:
             return PermanentDeliveryError(
-                f"{self._receiver} answered {status}, a redirect, which is not followed; give the URL that it "
+                f"{self._receiver} answered {status}, a redirect, which is not followed; give the URL it "
                 "leads to",
                 whole_channel=True,
             )

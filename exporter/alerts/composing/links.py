@@ -59,7 +59,7 @@ def silence_link(labels: Mapping[str, str], settings: LinkSettings) -> str:
 
     The web page of Alertmanager reads `{name="value", ...}` with values as JSON texts.
     """
-    if settings.alertmanager is None:
+    if settings.alertmanager is None or sum(map(len, labels.values())) > MOST_CHARACTERS:
         return ""
     matchers = [
         f"{name}={json.dumps(value, ensure_ascii=False)}"
@@ -80,7 +80,7 @@ def safe_url(text: str) -> str:
     >>> safe_url("javascript:alert(1)"), safe_url(" https://example.org/a ")
     ('', 'https://example.org/a')
     """
-    url = text.strip()
+    url = text[: 2 * MOST_CHARACTERS].strip()
     if not url or len(url) > MOST_CHARACTERS:
         return ""
     try:

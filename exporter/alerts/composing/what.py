@@ -100,7 +100,7 @@ def _said(alert: Alert) -> str:
     if text and "measure" in annotations:
         return text
     told = annotations.get("description") or annotations.get("message") or ""
-    first = next((part.strip() for part in told.splitlines() if part.strip()), "")
+    first = next((part.strip() for part in told[: 10 * LINE_LENGTH].splitlines() if part.strip()), "")
     if first and first != annotations.get("summary", "").strip():
         return first
     return text or annotations.get("value", "")
