@@ -43,7 +43,7 @@ _PAGE = """<!doctype html>
 <h1>{{ title }}</h1>
 <ul>
 {% for name, sentence in entries %}
-<li><a href="{{ name }}">{{ name }}</a> <span class="quiet">{{ sentence }}</span></li>
+<li><a href="{{ name }}">{{ name }}</a> <span class="quiet">{{ sentence|safe }}</span></li>
 {% endfor %}
 </ul>
 {% endif %}
@@ -78,8 +78,8 @@ def _found() -> dict[str, Path]:
 
 
 def _rendered(path: Path) -> str:
-    """A runbook as HTML: raw HTML in it stays text, and links to its neighbours lead to their pages."""
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    """A runbook as HTML; links to its neighbours lead to their pages."""
+    markdown = _markdown()
     tokens = markdown.parse(path.read_text(encoding="utf-8"))
     for token in (child for block in tokens for child in block.children or ()):
         target = str(token.attrGet("href") or "")
@@ -89,6 +89,11 @@ def _rendered(path: Path) -> str:
 
 
 def _first_sentence(path: Path) -> str:
-    """What stands below the title."""
+    """What stands below the title, as HTML."""
     paragraphs = path.read_text(encoding="utf-8").split("\n\n")
-    return " ".join(paragraphs[1].split()) if len(paragraphs) > 1 else ""
+    return str(_markdown().renderInline(paragraphs[1])) if len(paragraphs) > 1 else ""
+
+
+def _markdown() -> MarkdownIt:
+    """Markdown in which raw HTML stays text."""
+    return MarkdownIt("commonmark", {"html": False}).enable("table")
