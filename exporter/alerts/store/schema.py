@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from exporter.store.migrations import Migration
 
+# Tables without rowid have the columns of their key first, in its order: the quick_check of SQLite 3.40
+# takes a sound file for a damaged one otherwise.
 _FIRST = """
 CREATE TABLE alerts (
     id INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL, starts_at REAL NOT NULL,
@@ -51,7 +53,7 @@ CREATE TABLE notifications (
 CREATE INDEX notifications_by_time ON notifications (created);
 
 CREATE TABLE notified_models (
-    model TEXT NOT NULL, notification TEXT NOT NULL, created REAL NOT NULL,
+    model TEXT NOT NULL, created REAL NOT NULL, notification TEXT NOT NULL,
     PRIMARY KEY (model, created, notification)
 ) WITHOUT ROWID;
 
