@@ -16,6 +16,7 @@ from exporter.web.limits import WebLimits
 from exporter.web.local_bridge import BridgeFile, LocalBridge
 from exporter.web.openapi import openapi_document
 from exporter.web.process import Process
+from exporter.web.runbooks import Runbooks
 
 __all__ = ["DEFAULT_BRIDGE_ADDRESS", "BridgeServer", "bridge_limits"]
 
@@ -53,6 +54,7 @@ class BridgeServer:
             (
                 AlertsApi(self._bridge, web.limits),
                 BridgePages(self._bridge, clock),
+                Runbooks(),
                 Process(self._exposition, openapi_document(BRIDGE_OPERATIONS, title="ml-exporter bridge")),
             ),
             lambda: self._bridge.ready,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from exporter.web.operation import JSON_TYPE, Operation, Parameter, Scope
 from exporter.web.process_operations import PROCESS_OPERATIONS
+from exporter.web.runbooks import RUNBOOK_OPERATIONS
 
 _PAGE = {
     "limit": Parameter("string", "Most entries in one answer, up to 1000.", "100"),
@@ -132,5 +133,5 @@ ALERT_OPERATIONS: tuple[Operation, ...] = (
     ),
 )
 
-BRIDGE_OPERATIONS = (*ALERT_OPERATIONS, *PROCESS_OPERATIONS)
+BRIDGE_OPERATIONS = (*ALERT_OPERATIONS, *RUNBOOK_OPERATIONS, *PROCESS_OPERATIONS)
 """All of the bridge's own application."""

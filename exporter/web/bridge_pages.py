@@ -28,7 +28,8 @@ _PAGE = """<!doctype html>
 <main>
 <h1>ml-exporter bridge</h1>
 <p><a href="/metrics">Metrics</a> · <a href="/api/v1/alerts">Alerts (JSON)</a> ·
-<a href="/api/v1/notifications">Notifications (JSON)</a> · <a href="/api/v1/openapi.json">OpenAPI</a></p>
+<a href="/api/v1/notifications">Notifications (JSON)</a> · <a href="/runbooks/">Runbooks</a> ·
+<a href="/api/v1/openapi.json">OpenAPI</a></p>
 {% if channels %}
 <h2>Channels</h2>
 <div class="scroll"><table>
