@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email import policy
+from email.errors import NonASCIILocalPartDefect
 from email.headerregistry import Address
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -59,11 +60,12 @@ def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
     if _FORBIDDEN.search(text) or len(text) > 10_000:
         raise ValueError(expected)
     try:
-        found = policy.default.header_factory("To", text).addresses
-        boxes = tuple(_mailbox(address) for address in found)
+        header = policy.default.header_factory("To", text)
+        boxes = tuple(_mailbox(address) for address in header.addresses)
     except (ValueError, IndexError, AttributeError, TypeError) as error:  # the last three: bugs of the parser
         raise ValueError(expected) from error
-    if not boxes:
+    wrong = [defect for defect in header.defects if not isinstance(defect, NonASCIILocalPartDefect)]
+    if wrong or not boxes:
         raise ValueError(expected)
     return boxes
 

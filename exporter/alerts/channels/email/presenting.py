@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -53,14 +54,24 @@ def _facts(facts: Facts) -> Facts:
     columns = tuple(
         replace(worst, column=line(worst.column, 80), method=line(worst.method, 30))
         for worst in facts.worst_columns[:MOST_COLUMNS]
+        if math.isfinite(worst.statistic) and math.isfinite(worst.critical_value)
     )
     return replace(
         facts,
         measure=line(facts.measure, 80),
+        current=_number(facts.current),
+        threshold=_number(facts.threshold),
+        baseline=_number(facts.baseline),
+        lower=_number(facts.lower),
+        upper=_number(facts.upper),
         unit=line(facts.unit, 40),
         undefined=line(facts.undefined, 80),
         worst_columns=columns,
     )
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _texts(given: Mapping[str, str], length: int) -> Mapping[str, str]:
