@@ -37,8 +37,6 @@ from exporter.errors import BadRequestError, DeliveryError, NotFoundError, Stora
 
 log = logging.getLogger(__name__)
 
-QUEUES_SECONDS = 1.0
-ALERTS_SECONDS = 5.0
 REMOVED_SECONDS = 300.0
 SUPERVISION_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
@@ -94,7 +92,7 @@ class Bridge:
         self.telemetry = BridgeTelemetry(self._clock.time())
         self._reloading = threading.Lock()
         self._aggregating = threading.Lock()
-        self._running = False
+        self._running = self._stopped = False
         self._store = AlertStore.open(directory, clock=self._clock)
         try:
             self._parts, opened, open_one = self._assemble(config)
@@ -155,7 +153,9 @@ class Bridge:
 
     def stop(self, drain_seconds: float = 10.0) -> None:
         """Finish what is being sent, for so long at most; the rest stays queued for the next start."""
-        self._running = False
+        if self._stopped:
+            return
+        self._stopped, self._running = True, False
         self.telemetry.ready.set(0)
         deadline = time.monotonic() + drain_seconds
         for loop in (self._aggregation, self._housekeeping):
@@ -384,8 +384,8 @@ class Bridge:
         return [
             Chore("supervision", lambda: SUPERVISION_SECONDS, lambda _: self._dispatcher.supervise()),
             Chore("heartbeat", lambda: HEARTBEAT_SECONDS, self._check_heartbeat),
-            Chore("queues", lambda: QUEUES_SECONDS, self._gauges.measure_queues),
-            Chore("alerts", lambda: ALERTS_SECONDS, lambda _: self._gauges.measure_alerts()),
+            Chore("queues", lambda: self._timing.gauges, self._gauges.measure_queues),
+            Chore("alerts", lambda: 5 * self._timing.gauges, lambda _: self._gauges.measure_alerts()),
             Chore("removed", lambda: REMOVED_SECONDS, self._bury_removed),
         ]
 

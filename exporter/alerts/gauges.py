@@ -24,7 +24,7 @@ class Gauges:
         self._shown: set[str] = set()
 
     def measure_queues(self, now: float) -> None:
-        """What waits for each channel, those no longer configured included, and how large the store is."""
+        """What waits for its window and for each channel, those no longer configured included."""
         telemetry = self._telemetry
         counts = self._store.outbox.counts()
         names = {*self._channels(), *counts}
@@ -36,17 +36,18 @@ class Gauges:
             telemetry.oldest.labels(name).set(0.0 if count.oldest is None else max(0.0, now - count.oldest))
             telemetry.dead.labels(name).set(count.dead)
         self._shown = names
+        with self._store.read() as connection:
+            pending = connection.execute("SELECT count(*) FROM groups WHERE due_at IS NOT NULL").fetchone()[0]
+        telemetry.pending_groups.set(pending)
         telemetry.store_bytes.set(self._store.size_bytes())
 
     def measure_alerts(self) -> None:
-        """Alerts that fire now, and groups that wait for the end of their window."""
+        """Alerts that fire now."""
         with self._store.read() as connection:
             rows = connection.execute(
                 "SELECT model, severity, coalesce(suppressed, 'firing'), count(*) FROM alerts"
                 " WHERE firing = 1 GROUP BY 1, 2, 3"
             ).fetchall()
-            pending = connection.execute("SELECT count(*) FROM groups WHERE due_at IS NOT NULL").fetchone()[0]
         self._telemetry.show_firing(
             {(model, Severity(severity).text, state): count for model, severity, state, count in rows}
         )
-        self._telemetry.pending_groups.set(pending)

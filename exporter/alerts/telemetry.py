@@ -14,6 +14,12 @@ from exporter.catalog import FAMILIES
 SEND_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WEBHOOK_OUTCOMES = ("accepted", "duplicate", "rejected", "failed")
 DELIVERY_OUTCOMES = ("delivered", "delivered_plain", "retried", "dead")
+OPERATIONS = (
+    *("send", "compose", "delivery", "lease", "outbox", "aggregation", "housekeeping"),
+    *("supervision", "heartbeat", "reconciliation", "retention", "queues", "alerts", "removed"),
+)
+"""Where failures are caught."""
+
 MOST_MODELS = 1000
 """Models that `ml_bridge_firing_alerts` names; those of further ones are counted together, without one."""
 
@@ -53,6 +59,8 @@ class BridgeTelemetry:
         for severity in Severity:
             for change in ("firing", "resolved"):
                 self.alerts.labels(severity.text, change)
+        for operation in OPERATIONS:
+            self.errors.labels(operation)
         for finding in ("missed", "ended"):
             self.reconciled.labels(finding)
 

@@ -22,12 +22,15 @@ class Timing:
         Of a channel that takes nothing, between two probes.
     longest_sleep : float
         Of any thread without a look at the clock.
+    gauges : float
+        Between two looks at the queues; what is dearer to look at has its turn every fifth time.
     """
 
     first: float = FIRST_SECONDS
     longest: float = LONGEST_SECONDS
     longest_pause: float = LONGEST_PAUSE_SECONDS
     longest_sleep: float = LONGEST_SLEEP_SECONDS
+    gauges: float = 1.0
 
     def backoff(self) -> Backoff:
         """Of one channel's deliveries."""
