@@ -71,6 +71,7 @@ def running_prometheus(
     *,
     interval: str = "500ms",
     rule_files: Sequence[Path] = (),
+    alertmanagers: Sequence[str] = (),
     metrics_path: str = "/metrics",
 ) -> Iterator[Prometheus]:
     """Run Prometheus on a loopback `port` until the block ends.
@@ -83,6 +84,7 @@ def running_prometheus(
     settings = {
         "global": {"scrape_interval": interval, "evaluation_interval": interval, "scrape_timeout": interval},
         "rule_files": [str(path) for path in rule_files],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
         "scrape_configs": [
             {"job_name": job, "metrics_path": metrics_path, "static_configs": [{"targets": [address]}]}
             for job, address in jobs.items()
