@@ -13,6 +13,7 @@ _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
 body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; }
 h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
+h2 { font-size: 1.15rem; margin: 1.5rem 0 .25rem; }
 table { border-collapse: collapse; width: 100%; margin: 1.5rem 0; }
 th, td { text-align: left; padding: .5rem .75rem; vertical-align: top; overflow-wrap: break-word;
   border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
