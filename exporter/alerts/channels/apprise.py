@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import threading
+import warnings
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final, Self
@@ -43,6 +44,7 @@ class AppriseChannel:
 
     def __init__(self, settings: AppriseSettings, *, name: str, templates: Templates, timezone: str) -> None:
         del timezone  # the templates know it
+        self._receiver = "apprise"
         self._apprise = _library(name)
         self._templates = templates
         self._clean = Redactor(settings)
@@ -57,7 +59,8 @@ class AppriseChannel:
     def _opened(self, name: str, settings: AppriseSettings) -> Any:
         url = settings.url.get_secret_value()
         asset = self._apprise.AppriseAsset(app_id="ml-exporter", app_desc="ml-exporter", secure_logging=True)
-        with _Heard() as heard:
+        with _Heard() as heard, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of modules that its plugins import
             try:
                 service = self._apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
             except Exception:  # noqa: BLE001  # its text may hold the URL

@@ -45,7 +45,7 @@ _OURS = frozenset(
 )
 _TEMPORARY = frozenset({408, 425, 429})
 _FORM_REFUSED = frozenset({400, 406, 413, 415, 422})
-_WE_ARE_REFUSED = frozenset({401, 403, 404, 405, 407, 410})
+_WE_ARE_REFUSED = frozenset({401, 403, 404, 405, 407})
 
 
 class WebhookChannel:

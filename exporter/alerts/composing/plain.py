@@ -91,7 +91,7 @@ def plain_text(message: Message, length: int = 4000) -> str:
     left_out = len(message.views) - told + notification.omitted
     if left_out:
         pieces.append(f"... and {left_out} more")
-    return cut("\n\n".join(pieces), length)
+    return clean("\n\n".join(pieces), length)
 
 
 def _told(view: View) -> str:
