@@ -133,18 +133,24 @@ def test_bridge_example_works_as_it_is():
 
 def test_bridge_example_works_with_everything_switched_on(tmp_path):
     """Every setting that is switched off in the example is one that the bridge knows."""
-    for name in ("smtp", "slack-bot", "slack-webhook", "tickets", "bridge-reads-exporter"):
-        (tmp_path / name).write_text("secret\n", encoding="utf-8")
-    (tmp_path / "pager").write_text("pagerduty://key@integration\n", encoding="utf-8")
-    text = (RULES / "bridge.yml").read_text(encoding="utf-8")
+    secrets = dict.fromkeys(("smtp", "slack-bot", "tickets", "bridge-reads-exporter"), "secret")
+    secrets["slack-webhook"] = "https://hooks.slack.example/services/T0/B0/x"
+    secrets["pager"] = "pagerduty://key@integration"
+    for name, secret in secrets.items():
+        (tmp_path / name).write_text(f"{secret}\n", encoding="utf-8")
     complete = tmp_path / "bridge.yml"
-    complete.write_text(re.sub(r"^( *)#(?=[^ #]|  )", r"\1", text, flags=re.MULTILINE), encoding="utf-8")
+    complete.write_text(switched_on((RULES / "bridge.yml").read_text(encoding="utf-8")), encoding="utf-8")
     config = load_bridge_config(complete, {"ML_SECRETS": str(tmp_path)})
     assert {channel.type for channel in config.channels.values()} == {"slack", "email", "webhook", "apprise"}
     assert {name for route in config.routes for name in route.channels} <= set(config.channels)
     assert config.templates.directory
     left_out = set(BridgeConfig.model_fields) - config.model_fields_set
     assert not left_out, f"the example does not show {left_out}"
+
+
+def switched_on(text):
+    """Return a configuration with what is commented out, and has no space after the sign, in force."""
+    return re.sub(r"^( *)#(?=[^ #]|  )", r"\1", text, flags=re.MULTILINE)
 
 
 HERE = {"job": "ml-exporter", "instance": "a:10090"}
@@ -238,8 +244,7 @@ class Bridge(ScriptedServer):
 def test_groups_reach_the_bridge(requires_program, tmp_path, free_port):
     """The webhook comes to the bridge's path with whole groups of one alert, model and severity."""
     bridge = Bridge()
-    text = re.sub(r"(group_wait|group_interval): \S+", r"\1: 200ms", SOURCE)
-    text = text.replace("http://127.0.0.1:10093", bridge.url)
+    text = fast(SOURCE, bridge.url)
     drifted = [alert("MLColumnDrift", "warning", COLUMN, column=f"c{i}") for i in range(150)]
     others = [
         alert("MLColumnDrift", "warning", COLUMN, model="other"),
@@ -267,6 +272,65 @@ def test_groups_reach_the_bridge(requires_program, tmp_path, free_port):
     assert whole["truncatedAlerts"] == 0
     assert whole["version"] == "4"
     assert {request.path for request in bridge.requests} == {"/alertmanager"}
+
+
+@pytest.mark.prometheus
+def test_token_of_the_bridge_is_sent(requires_program, tmp_path, free_port):
+    """With the token switched on, every webhook carries what the file holds."""
+    bridge = Bridge()
+    token = tmp_path / "bridge.token"
+    token.write_text("wine-dark-sea\n", encoding="utf-8")
+    text = switched_on(fast(SOURCE, bridge.url)).replace("/etc/alertmanager/bridge.token", str(token))
+    try:
+        with running_alertmanager(requires_program("alertmanager"), tmp_path, text, free_port()) as server:
+            server.post(alert("MLHeartbeat", "info", {}), alert("MLPerformanceDrop", "critical", METRIC))
+            wait_for_groups(bridge, {"firing": 2})
+    finally:
+        bridge.close()
+    assert {request.headers["authorization"] for request in bridge.requests} == {"Bearer wine-dark-sea"}
+
+
+@pytest.mark.prometheus
+@pytest.mark.parametrize("hours", ["now", "another year"])
+def test_info_waits_for_business_hours(requires_program, tmp_path, free_port, hours):
+    """Outside of business hours info is kept back; a team with rhythms of its own hears it always."""
+    bridge = Bridge()
+    years = "2000:2100" if hours == "now" else "1999"
+    interval = re.search(r"      - weekdays: .*\n +times: .*\n +location: .*\n", SOURCE)[0]
+    text = fast(SOURCE, bridge.url).replace(interval, f'      - years: ["{years}"]\n')
+    drifted = [alert("MLColumnDrift", "warning", COLUMN, column=f"c{i}") for i in range(4)]
+    notes = [alert("MLBaselineOld", "info", MODEL, model=name) for name in ("churn", "fraud_eu")]
+    heard = {"churn", "fraud_eu"} if hours == "now" else {"fraud_eu"}
+    try:
+        with running_alertmanager(requires_program("alertmanager"), tmp_path, text, free_port()) as server:
+            server.post(*notes)
+            for count in range(1, len(drifted) + 1):  # each in a flush of its own: info had time for several
+                server.post(drifted[count - 1])
+                wait_until(lambda wanted=count: len(alerts_of(bridge, "MLColumnDrift")) >= wanted)
+            wait_until(lambda: heard <= {each["model"] for each in alerts_of(bridge, "MLBaselineOld")})
+    finally:
+        bridge.close()
+    assert {each["model"] for each in alerts_of(bridge, "MLBaselineOld")} == heard
+
+
+def fast(text, bridge):
+    """Return the configuration with short waits and the address of a bridge."""
+    text = re.sub(r"(group_wait|group_interval): \S+", r"\1: 200ms", text)
+    return text.replace("http://127.0.0.1:10093", bridge)
+
+
+def alerts_of(bridge, name):
+    """Return the labels of all alerts of a name that came."""
+    sent = [json.loads(request.body) for request in list(bridge.requests)]
+    found = {frozenset(each["labels"].items()) for group in sent for each in group["alerts"]}
+    return [dict(labels) for labels in found if dict(labels)["alertname"] == name]
+
+
+def wait_until(condition, within=30.0):
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def wait_for_groups(bridge, wanted, within=30.0):
