@@ -65,7 +65,7 @@ def parse_mailboxes(text: str) -> tuple[Mailbox, ...]:
     except (ValueError, IndexError, AttributeError, TypeError) as error:  # the last three: bugs of the parser
         raise ValueError(expected) from error
     wrong = [defect for defect in header.defects if not isinstance(defect, NonASCIILocalPartDefect)]
-    if wrong or not boxes:
+    if wrong or not boxes or any(group.display_name is not None for group in header.groups):
         raise ValueError(expected)
     return boxes
 

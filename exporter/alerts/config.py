@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from exporter.alerts.addresses import parse_mailboxes
 from exporter.alerts.matchers import Matcher, parse_matcher
 from exporter.errors import ConfigurationError
 from exporter.settings import DurationSeconds, Settings, problems_of
@@ -87,6 +88,13 @@ class EmailSettings(ChannelSettings):
     @classmethod
     def _one_or_more(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else given
+
+    @field_validator("sender", "to", "cc")
+    @classmethod
+    def _addresses(cls, given: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for text in (given,) if isinstance(given, str) else given:
+            parse_mailboxes(text)
+        return given
 
     @model_validator(mode="after")
     def _login(self) -> EmailSettings:

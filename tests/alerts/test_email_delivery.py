@@ -12,7 +12,7 @@ import pytest
 from exporter.alerts.channels import email as channel_module
 from exporter.alerts.channels.email import EmailChannel, connection
 from exporter.alerts.composing.templates import Templates
-from exporter.alerts.config import EmailSettings
+from exporter.alerts.config import EmailSettings, parse_bridge_config
 from exporter.errors import ConfigurationError, PermanentDeliveryError, TemporaryDeliveryError
 from tests.alerts.examples import column_drift, delivery, hostile, performance_drop, resolved
 from tests.alerts.mail_server import DROP, MailServer, make_certificate, talking
@@ -187,6 +187,27 @@ def test_clear_login_is_left_to_this_machine(open_channel, monkeypatch):
         with pytest.raises(TemporaryDeliveryError, match="offers no login that can be used without TLS"):
             send(open_channel(server, tls="none", username="ml", password=PASSWORD))
     assert sum(command.startswith("AUTH") for command in server.commands) == 1
+
+
+def test_challenge_is_answered_where_the_password_may_not_be_sent(open_channel, monkeypatch):
+    """CRAM-MD5 proves the password without saying it (the example is that of RFC 2195)."""
+
+    def script(plain):
+        lines = plain.makefile("rb")
+        plain.sendall(b"220 hello\r\n")
+        lines.readline()
+        plain.sendall(b"250-mx\r\n250 AUTH PLAIN CRAM-MD5\r\n")
+        heard.append(lines.readline())
+        plain.sendall(b"334 PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n")
+        heard.append(lines.readline())
+        plain.sendall(b"235 welcome\r\n")
+
+    heard: list[bytes] = []
+    monkeypatch.setattr(connection, "is_loopback", lambda _: False)
+    with talking(script) as port, pytest.raises(TemporaryDeliveryError):
+        send(open_channel(port, tls="none", username="tim", password="tanstaaftanstaaf"))
+    assert heard[0] == b"AUTH CRAM-MD5\r\n"
+    assert base64.b64decode(heard[1]) == b"tim b913a602c7eda7a495b4e6e7334d3890"
 
 
 def test_refused_login_waits_long_and_names_no_secret(certificate, open_channel):
@@ -531,10 +552,14 @@ def test_address_beyond_ascii_without_smtputf8_is_refused_alone(certificate, ope
 @pytest.mark.parametrize(
     "address", ["nobody", "a@b@c", "a@example.org\r\nBcc: evil@example.org", "<a@>", "a@ex ample.org"]
 )
-def test_wrong_addresses_are_found_when_the_channel_is_opened(open_channel, where, address):
-    """The error names the setting."""
-    with pytest.raises(ConfigurationError, match=rf"channels\.mail\.{where}: expected an address"):
-        open_channel(25, **{where: address})
+def test_wrong_addresses_are_found_in_the_configuration(where, address):
+    """The error names the setting, before anything is sent."""
+    mail = {"type": "email", "smtp_server": "mx", "from": "a@example.org", "to": ["b@example.org"]}
+    with pytest.raises(ConfigurationError) as found:
+        parse_bridge_config({"channels": {"mail": mail | {where: address}}})
+    ((path, told),) = found.value.problems
+    assert path.startswith(f"channels.mail.{where}")
+    assert told.startswith("expected an address such as team@example.org, got")
 
 
 def test_thread_is_kept_from_receipt_to_receipt(certificate, open_channel):
