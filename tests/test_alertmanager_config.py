@@ -150,7 +150,7 @@ def test_bridge_example_works_with_everything_switched_on(tmp_path):
 
 def switched_on(text):
     """Return a configuration with what is commented out, and has no space after the sign, in force."""
-    return re.sub(r"^( +)#(?=[^ #]|  )", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r"^( *)#(?=[^ #])|^( +)#(?=  )", r"\1\2", text, flags=re.MULTILINE)
 
 
 HERE = {"job": "ml-exporter", "instance": "a:10090"}
