@@ -308,7 +308,9 @@ def test_foreign_alerts_say_what_their_annotations_say() -> None:
         == "The disk of db1 is full."
     )
     assert what(summary="Disk full", value="97") == "value 97"
-    assert what(message="old style") == "old style"
+    assert what(summary="Disk full", value="97", threshold="90") == "value 97 (alerts at 90)"
+    assert what(description="One line, which is shown below.", value="97") == ""
+    assert what(value="97 %") == "97 %"
     assert what() == ""
 
 

@@ -10,7 +10,6 @@ from exporter.alerts.composing.facts import FactsSource, KeptFacts
 from exporter.alerts.composing.figures import clean, line
 from exporter.alerts.composing.links import common_links, links_of
 from exporter.alerts.composing.plain import (
-    LINE_LENGTH,
     TEXT_LENGTH,
     TITLE_LENGTH,
     plain_message,
@@ -104,7 +103,7 @@ class Composer:
             change=notified.change,
             summary=kept.summary,
             description=clean(kept.description, TEXT_LENGTH),
-            what=what_of(alert, reading) or line(kept.what, LINE_LENGTH),
+            what=what_of(alert, reading),
             facts=reading.facts,
             ending=ending_of(reading) if ended else "",
             links=links_of(alert, self._links),

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -31,7 +32,16 @@ MOST_POINTS: Final = 48
 WORST_COLUMNS: Final = 5
 _WINDOWS_BACK = 14
 _MOST_ASKED = 1000
-_HIGH_IS_BAD = frozenset({"duplicate", "outlier"})
+_HIGH_IS_BAD = frozenset({"duplicate", "outlier", "schema_changes"})
+_OTHERS_HIGH_IS_BAD: Final[Mapping[str, bool]] = MappingProxyType(
+    {
+        "ml_labeled_ratio": False,
+        "ml_quality_constant_columns": True,
+        "ml_quality_new_categories": True,
+        "ml_quality_vanished_categories": True,
+    }
+)
+"""Families without a kind of their own whose bad side is known."""
 
 UNREACHABLE: Final = "unreachable"
 
@@ -199,11 +209,14 @@ class _Question:
         )
         if facts.current is None:
             return self._undefined(_reason(found.get("reason")))
-        degraded = found.get("degraded")
+        degraded, drop = found.get("degraded"), number_of(found.get("drop"))
+        good = None if degraded is None else not degraded
+        if drop is not None and facts.threshold is not None:
+            good = drop <= facts.threshold  # which may be another one than `degraded` speaks of
         return self._made(
             replace(facts, worst_columns=self._worst()),
-            None if degraded is None else not degraded,
-            drop=number_of(found.get("drop")),
+            good,
+            drop=drop,
             drop_kind="difference" if known is None else known.drop,
             higher_is_better=known is None or known.higher_is_better,
         )
@@ -326,8 +339,11 @@ class _Question:
         check, column, rule = self._subject.check, self._subject.of("column"), self._subject.of("rule")
         found = result.get("outliers" if check == "outlier" else check)
         baseline: float | None = None
+        names: list[str] = []
         if check == "schema_changes":
-            found = len(_list(found))
+            change = self._subject.of("change")
+            names = [str(one.get("column")) for one in _list(found) if change in ("", one.get("change"))]
+            found = len(names)
         elif check == "outlier":
             of_column = _dict(_dict(found).get(column))
             found, baseline = of_column.get("ratio"), number_of(of_column.get("baseline_ratio"))
@@ -353,8 +369,7 @@ class _Question:
             good = current <= threshold if check in _HIGH_IS_BAD else current >= threshold
         elif check == "schema_changes":
             good = current == 0
-        changes = result.get("schema_changes") if check == "schema_changes" else ()
-        return self._made(facts, good, changes=changes)
+        return self._made(facts, good, names=names)
 
     def _quality_threshold(self, check: str) -> float | None:
         usual = QUALITY_CHECKS.get(check)
@@ -453,7 +468,11 @@ class _Question:
         )
         if facts.current is None:
             return self._undefined(_reason(newest.get("reason")))
-        return self._made(facts, None)
+        high_is_bad = _OTHERS_HIGH_IS_BAD.get(self._subject.measure)
+        good = None
+        if high_is_bad is not None and facts.threshold is not None:
+            good = (facts.current > facts.threshold) != high_is_bad
+        return self._made(facts, good)
 
 
 # -- history -------------------------------------------------------------------------------------------

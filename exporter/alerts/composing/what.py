@@ -43,7 +43,14 @@ _CHECKS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "score": ("the quality score is {value}", "needs {threshold}"),
         "duplicate": ("{value} of rows are repeated", "at most {threshold}"),
         "outlier": ("{value} of {subject} are outliers", "at most {threshold}"),
-        "schema_changes": ("the schema differs from the baseline's in {count} places", ""),
+    }
+)
+_OTHERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ml_labeled_ratio": "the share of labelled rows",
+        "ml_quality_constant_columns": "the number of columns that have become constant",
+        "ml_quality_vanished_categories": "the number of categories that no longer come",
+        "ml_quality_new_categories": "the number of new categories",
     }
 )
 
@@ -52,7 +59,7 @@ def what_of(alert: Alert, reading: Reading) -> str:
     """One line on an alert; of alerts that are about no measure, what their annotations say."""
     subject = reading.subject
     if subject is None or reading.facts.current is None:
-        said = line(_said(alert), LINE_LENGTH)
+        said = line(_said(alert, subject), LINE_LENGTH)
         if subject is None or not reading.facts.undefined or reading.facts.undefined == UNREACHABLE:
             return said
         reason = _NO_VALUE.get(reading.facts.undefined, reading.facts.undefined)
@@ -73,8 +80,15 @@ def what_of(alert: Alert, reading: Reading) -> str:
     if subject.segment:
         text = f"{text} (where {subject.segment[:_NAME_LENGTH]})"
     if not alert.firing and (last := number_of(alert.annotations.get("value"))) is not None:
-        text = f"{text}; last alerted at {short(last)}"
+        text = f"{text}; last alerted at {_value(last, subject)}"
     return line(text, LINE_LENGTH)
+
+
+def _value(value: float, subject: Subject | None) -> str:
+    """The value of a rule: of drift, the statistic in units of its critical value."""
+    if subject is not None and subject.kind in ("drift", "multivariate"):
+        return f"{short(value)} times the critical value"
+    return short(value)
 
 
 def short(value: float | None) -> str:
@@ -90,20 +104,21 @@ def short(value: float | None) -> str:
     return number(float(f"{value:.3g}"))
 
 
-def _said(alert: Alert) -> str:
-    """What the annotations say: a measure's value and threshold, or the first line of the description."""
+def _said(alert: Alert, subject: Subject | None) -> str:
+    """What the annotations say: value and threshold, or the first line of a longer description."""
     annotations = alert.annotations
     value, threshold = number_of(annotations.get("value")), number_of(annotations.get("threshold"))
-    text = "" if value is None else f"value {short(value)}"
+    text = "" if value is None else f"value {_value(value, subject)}"
     if text and threshold is not None:
-        text += f" (alerts at {short(threshold)})"
-    if text and "measure" in annotations:
+        drifted = subject is not None and subject.kind in ("drift", "multivariate")
+        return text if drifted else f"{text} (alerts at {short(threshold)})"
+    if text and subject is not None:
         return text
-    told = annotations.get("description") or annotations.get("message") or ""
-    first = next((part.strip() for part in told[: 10 * LINE_LENGTH].splitlines() if part.strip()), "")
-    if first and first != annotations.get("summary", "").strip():
-        return first
-    return text or annotations.get("value", "")
+    told = (annotations.get("description") or annotations.get("message") or "")[: 10 * LINE_LENGTH].strip()
+    if not told:
+        return text or annotations.get("value", "")
+    first = told.splitlines()[0].strip()
+    return "" if first in (told, annotations.get("summary", "").strip()) else first
 
 
 def _name(subject: Subject) -> str:
@@ -201,19 +216,23 @@ def _multivariate(_: Subject, reading: Reading) -> str:
 def _quality(subject: Subject, reading: Reading) -> str:
     facts = reading.facts
     told, needs = _CHECKS.get(subject.check, ("{name} is {value}", "alerts at {threshold}"))
-    names = {
+    words = {
         "subject": _cut(subject.of("column")) or "the rows",
         "rule": _cut(subject.of("rule")),
         "value": percent(facts.current),
-        "count": short(facts.current),
         "name": _name(subject),
         "threshold": percent(facts.threshold),
     }
-    if subject.check == "schema_changes" and facts.current == 0:
-        return "the schema is the baseline's"
-    text = told.format_map(names)
+    if subject.check == "schema_changes":
+        kind = subject.of("change")
+        names = [_cut(name) for name in reading.detail.get("names", ())]
+        if not names:
+            return f"no column is {kind} any more" if kind else "the columns are those of the baseline"
+        counted = "1 column" if len(names) == 1 else f"{len(names)} columns"
+        return f"{counted} {kind or 'changed'}: {', '.join(names[:8])}{', ...' * (len(names) > 8)}"
+    text = told.format_map(words)
     if facts.threshold is not None and needs:
-        text += f", {needs.format_map(names)}"
+        text += f", {needs.format_map(words)}"
     if subject.check == "outlier" and facts.baseline is not None:
         text += f"; in the baseline {percent(facts.baseline)}"
     return f"{text}; of {number(facts.rows)} rows" if facts.rows else text
@@ -261,6 +280,6 @@ def _other(subject: Subject, reading: Reading) -> str:
     ratio = family is not None and family.unit == "ratio"
     show = percent if ratio else short
     plain = subject.measure.removeprefix("ml_").removesuffix("_ratio").replace("_", " ")
-    name = {"ml_labeled_ratio": "the share of labelled rows"}.get(subject.measure, plain)
+    name = _OTHERS.get(subject.measure, plain)
     text = f"{name} is {show(facts.current)}"
     return f"{text}, alerts at {show(facts.threshold)}" if facts.threshold is not None else text
