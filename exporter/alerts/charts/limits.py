@@ -11,17 +11,28 @@ from exporter.catalog import PERFORMANCE_METRICS
 
 Side = Literal["above", "below"]
 
-_OF_DROPS = ("performance", "performance_estimate", "class_performance", "segment_performance")
-_SIDES: dict[str, Side] = {"drift": "above", "multivariate": "above"}
+_OF_DROPS = ("performance", "class_performance")
+_ABOVE = ("drift", "multivariate", "last_", "quality_duplicate", "quality_outlier", "quality_schema")
+_BELOW = ("quality_", "labeled_ratio")
 _QUALITY_ABOVE = ("duplicate", "outlier")
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The value from which on the rule alerts; `side` is where that is, None when it is not known."""
+    """The value from which on the rule alerts.
+
+    Attributes
+    ----------
+    value : float
+    side : {"above", "below"} or None
+        Where it alerts; None when that is not known.
+    drop : {"difference", "ratio"} or None
+        How the threshold that it comes from is measured, where that is of a drop.
+    """
 
     value: float
     side: Side | None
+    drop: Literal["difference", "ratio"] | None = None
 
 
 def limit_of(facts: Facts, subject: str = "") -> Limit | None:
@@ -38,19 +49,20 @@ def limit_of(facts: Facts, subject: str = "") -> Limit | None:
     Examples
     --------
     >>> limit_of(Facts("performance", current=0.7, threshold=0.125, baseline=0.875, unit="ratio"), "f1")
-    Limit(value=0.75, side='below')
+    Limit(value=0.75, side='below', drop='difference')
     >>> limit_of(Facts("performance", current=9.0, threshold=0.5, baseline=4.0, unit="label"), "mae")
-    Limit(value=6.0, side='above')
+    Limit(value=6.0, side='above', drop='ratio')
     """
     threshold = _finite(facts.threshold)
     if threshold is None:
         return None
-    measure = facts.measure.removeprefix("ml_")
+    measure = facts.measure.removeprefix("ml_").removeprefix("segment_")
     if measure.startswith(_OF_DROPS):
         return _of_drop(facts, threshold, subject)
-    if measure.startswith("quality"):
-        return Limit(threshold, "above" if subject in _QUALITY_ABOVE else "below")
-    return Limit(threshold, _SIDES.get(measure))
+    if measure.startswith(_ABOVE) or (measure == "quality" and subject in _QUALITY_ABOVE):
+        return Limit(threshold, "above")
+    below = measure == "quality" or measure.startswith(_BELOW)
+    return Limit(threshold, "below" if below else None)
 
 
 def _of_drop(facts: Facts, threshold: float, metric: str) -> Limit | None:
@@ -64,7 +76,8 @@ def _of_drop(facts: Facts, threshold: float, metric: str) -> Limit | None:
         higher = current is None or current <= baseline
         difference = higher and facts.unit in {"", "ratio"}
     step = threshold if difference else threshold * abs(baseline)
-    return Limit(baseline - step, "below") if higher else Limit(baseline + step, "above")
+    drop: Literal["difference", "ratio"] = "difference" if difference else "ratio"
+    return Limit(baseline - step, "below", drop) if higher else Limit(baseline + step, "above", drop)
 
 
 def _finite(value: float | None) -> float | None:

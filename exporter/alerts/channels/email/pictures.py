@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 
 from exporter.alerts.charts import chart_png
-from exporter.alerts.composing.figures import line, number
+from exporter.alerts.charts.limits import limit_of
+from exporter.alerts.composing.figures import line, number, percent
 from exporter.alerts.records import Message, View
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,19 @@ def pictures_of(message: Message, timezone: tzinfo) -> Mapping[int, Picture]:
             found[place] = Picture(png, f"{place}.{digest}@ml-exporter", _in_words(view))
         if len(found) == MOST_CHARTS:
             break
+    return found
+
+
+def limits_of(message: Message) -> Mapping[int, tuple[float, str]]:
+    """Where thresholds of drops lie as values, and the drop in words, by the place of their alert."""
+    found: dict[int, tuple[float, str]] = {}
+    for place, view in enumerate(message.views):
+        limit, threshold = limit_of(view.facts, subject_of(view)), view.facts.threshold
+        if limit is not None and limit.drop is not None:
+            told = (
+                f"{percent(threshold)} worse" if limit.drop == "ratio" else f"a drop of {number(threshold)}"
+            )
+            found[place] = float(f"{limit.value:.4g}"), told
     return found
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from exporter.alerts.composing.figures import clean, line
-from exporter.alerts.records import Alert, Facts, Message, View
+from exporter.alerts.records import Alert, Facts, Message, View, WorstColumn
 
 MOST_LABELS = 16
 MOST_COLUMNS = 10
@@ -52,7 +52,12 @@ def _alert(alert: Alert) -> Alert:
 
 def _facts(facts: Facts) -> Facts:
     columns = tuple(
-        replace(worst, column=line(worst.column, 80), method=line(worst.method, 30))
+        WorstColumn(
+            line(worst.column, 80),
+            _number(worst.statistic) or 0.0,
+            _number(worst.critical_value) or 0.0,
+            line(worst.method, 30),
+        )
         for worst in facts.worst_columns[:MOST_COLUMNS]
         if math.isfinite(worst.statistic) and math.isfinite(worst.critical_value)
     )
@@ -71,7 +76,10 @@ def _facts(facts: Facts) -> Facts:
 
 
 def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    """Three significant digits, so that differences of what is shown are what is shown."""
+    if value is None or not math.isfinite(value):
+        return None
+    return value if abs(value) >= 1000 else float(f"{value:.3g}")
 
 
 def _texts(given: Mapping[str, str], length: int) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from exporter.alerts.addresses import Mailbox
-from exporter.alerts.channels.email.pictures import Picture, pictures_of
+from exporter.alerts.channels.email.pictures import Picture, limits_of, pictures_of
 from exporter.alerts.channels.email.presenting import presentable
 from exporter.alerts.channels.email.threads import message_id, root_id, subject_of, topic_of
 from exporter.alerts.composing.figures import line
@@ -95,7 +95,9 @@ class Writer:
     def _rich(
         self, message: Message, delivery: Delivery, text: str, pictures: Mapping[int, Picture]
     ) -> EmailMessage:
-        html = _text(self.templates.render("email.html", message=message, charts=pictures))
+        html = _text(
+            self.templates.render("email.html", message=message, charts=pictures, limits=limits_of(message))
+        )
         mark = hashlib.sha256(f"{message.notification.id}\0{self.channel}".encode()).hexdigest()[:24]
         whole = EmailMessage()
         bodies = _part() if pictures else whole
