@@ -1,24 +1,19 @@
 """The reference pages, written from the catalogue and the configuration model.
 
-`python -m exporter.reference docs` writes `docs/metrics.md` and `docs/configuration.md`; a test holds the
-committed pages to what is rendered here.
+`python -m exporter.reference docs` writes `docs/metrics.md`, `docs/configuration.md` and
+`docs/configuration-bridge.md`; a test holds the committed pages to what is rendered here.
 """
 
 from __future__ import annotations
 
 import sys
-import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic import BaseModel
 
+from exporter.alerts.config import BridgeConfig
 from exporter.catalog import (
     BUDGET_ORDER,
     DRIFT_METHODS,
@@ -26,11 +21,11 @@ from exporter.catalog import (
     PERFORMANCE_METRICS,
     QUALITY_CHECKS,
     REASONS,
+    DriftMethod,
     Family,
 )
 from exporter.config import ModelConfig
-from exporter.durations import format_duration, parse_duration
-from exporter.results import Window
+from exporter.settingtables import settings_sections, settings_table, table
 
 NOTICE = (
     "<!-- Written by `python -m exporter.reference docs` from the code. Change the code, not this page. -->"
@@ -112,13 +107,6 @@ JOINS: tuple[Join, ...] = (
 """Each works as it stands, also for several exporters at once; a test runs them with promtool."""
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    head = list(head)
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
-    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    return [*lines, ""]
-
-
 def _code(values: Iterable[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
 
@@ -133,7 +121,7 @@ def _family_section(title: str, families: list[Family]) -> list[str]:
         ]
         for family in families
     ]
-    return [f"## {title}", "", *_table(["family", "type", "labels", "meaning"], rows)]
+    return [f"## {title}", "", *table(["family", "type", "labels", "meaning"], rows)]
 
 
 def _families(title: str, *prefixes: str, rest: dict[str, Family]) -> list[str]:
@@ -165,7 +153,7 @@ def render_metrics() -> str:
         *_family_section("Everything else", list(rest.values())),
     ]
     lines += ["## Values of `metric`", ""]
-    lines += _table(
+    lines += table(
         ["metric", "unit", "better", "drop", "tasks", "needs scores", "bounds", "meaning"],
         (
             [
@@ -182,7 +170,7 @@ def render_metrics() -> str:
         ),
     )
     lines += ["## Values of `method`", "", "A larger statistic is more drift, for every method.", ""]
-    lines += _table(
+    lines += table(
         ["method", "unit", "kinds", "minimum effect", "meaning"],
         (
             [
@@ -196,9 +184,9 @@ def render_metrics() -> str:
         ),
     )
     lines += ["## Values of `reason`", ""]
-    lines += _table(["reason", "meaning"], ([f"`{name}`", text] for name, text in REASONS.items()))
+    lines += table(["reason", "meaning"], ([f"`{name}`", text] for name, text in REASONS.items()))
     lines += ["## Values of `check`", ""]
-    lines += _table(
+    lines += table(
         ["check", "default threshold"],
         ([f"`{name}`", f"{value:g}"] for name, value in QUALITY_CHECKS.items()),
     )
@@ -209,7 +197,7 @@ def render_metrics() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _effect(value: float | None, method: Any) -> str:
+def _effect(value: float | None, method: DriftMethod) -> str:
     if value is None:
         return "none"
     return f"{value:g}" + (" * n*m/(n+m)" if method.scales_with_rows else "")
@@ -254,124 +242,41 @@ def render_configuration() -> str:
         "",
     ]
     sections: list[tuple[str, type[BaseModel]]] = []
-    lines += _settings_table(ModelConfig, "", sections)
-    while sections:
-        path, settings = sections.pop(0)
-        lines += [f"## `{path}`", "", (settings.__doc__ or "").strip().splitlines()[0], ""]
-        lines += _settings_table(settings, path, sections)
+    lines += settings_table(ModelConfig, "", sections)
+    lines += settings_sections(sections)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _settings_table(
-    settings: type[BaseModel], path: str, sections: list[tuple[str, type[BaseModel]]]
-) -> list[str]:
-    rows = []
-    for name, field in settings.model_fields.items():
-        rows.append(
-            [
-                f"`{name}`",
-                _type_text(field.annotation, field.metadata),
-                _default(field),
-                field.description or "",
-            ]
-        )
-        inner = _settings_inside(field.annotation)
-        if inner is not None:
-            step = ".<name>" if get_origin(_without_none(field.annotation)) is dict else ""
-            sections.append((f"{path}.{name}{step}".removeprefix("."), inner))
-    return _table(["key", "type", "default", "meaning"], rows)
+_BRIDGE_INTRODUCTION = """\
+`ml-exporter bridge --config.file bridge.yml` (or `serve --bridge.config.file bridge.yml`) reads YAML with
+the keys below; only `channels` is needed. Unknown keys and keys given twice are errors, and
+`ml-exporter check-config bridge.yml` lists every problem with its path.
+
+In every value `${NAME}` is replaced by the environment variable, `${NAME:-text}` by `text` where it is not
+set, and `$${` stands for `${`. Every key whose type is a secret also exists with `_file` at its end: a path,
+whose content without the line's end is the secret. Durations are written as Prometheus writes them: `90s`,
+`1h30m`, `1d`, `2w`. Secrets never appear in logs, metrics, errors or answers.
+
+`SIGHUP` or `POST /-/reload` reads the file again. What cannot be used changes nothing, is logged with its
+paths, and sets `ml_bridge_config_last_reload_successful` to 0. Queues and open threads stay. What waits for
+a channel that is no longer in the file waits a day for it to come back, is shown by `ml_bridge_queue`
+meanwhile, and is given up after that."""
 
 
-def _without_none(annotation: Any) -> Any:
-    if get_origin(annotation) in (Union, types.UnionType):
-        rest = [argument for argument in get_args(annotation) if argument is not type(None)]
-        return rest[0] if len(rest) == 1 else annotation
-    return annotation
+def render_bridge_configuration() -> str:
+    """The page of every setting of `bridge.yml`."""
+    lines = ["# Configuration of the bridge", "", NOTICE, "", *_BRIDGE_INTRODUCTION.splitlines(), ""]
+    sections: list[tuple[str, type[BaseModel]]] = []
+    lines += ["## The file", "", *settings_table(BridgeConfig, "", sections)]
+    lines += settings_sections(sections)
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _settings_inside(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = [inner for argument in get_args(annotation) if (inner := _settings_inside(argument)) is not None]
-    return found[0] if found else None
-
-
-def _default(field: FieldInfo) -> str:
-    value = field.default
-    if value is PydanticUndefined:
-        return "needed"
-    if isinstance(value, BaseModel):
-        return ""
-    if "Default:" in (field.description or ""):
-        return "see there"
-    return f"`{_value_text(value, field.metadata)}`" if value not in (None, {}, ()) else ""
-
-
-def _value_text(value: Any, metadata: list[Any]) -> str:
-    if isinstance(value, Enum):
-        return str(value.value)
-    if _is_duration(metadata):
-        return format_duration(value)
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_value_text(item, []) for item in value) + "]"
-    if isinstance(value, Window):
-        return value.name
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
-
-
-def _is_duration(metadata: Iterable[Any]) -> bool:
-    return any(isinstance(item, BeforeValidator) and item.func is parse_duration for item in metadata)
-
-
-_NAMES: Mapping[Any, str] = {
-    str: "text",
-    int: "whole number",
-    float: "number",
-    bool: "true or false",
-    date: "date",
-    datetime: "time",
-    Window: "duration",
+PAGES = {
+    "metrics.md": render_metrics,
+    "configuration.md": render_configuration,
+    "configuration-bridge.md": render_bridge_configuration,
 }
-
-
-def _type_text(annotation: Any, metadata: Iterable[Any] = ()) -> str:
-    """A type as people say it."""
-    if _is_duration(metadata):
-        return "duration"
-    arguments = get_args(annotation)
-    if get_origin(annotation) is Annotated:
-        return _type_text(arguments[0], arguments[1:])
-    return _composed(get_origin(annotation), arguments) if arguments else _simple(annotation)
-
-
-def _composed(origin: Any, arguments: tuple[Any, ...]) -> str:
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in arguments)
-    if origin is tuple:
-        return f"list of {_plural(_type_text(arguments[0]))}"
-    if origin is dict:
-        return f"mapping of {_type_text(arguments[0])} to {_type_text(arguments[1])}"
-    parts = [_type_text(argument) for argument in arguments if argument is not type(None)]
-    return "value" if len(parts) > 4 else " or ".join(dict.fromkeys(parts))
-
-
-def _simple(annotation: Any) -> str:
-    if issubclass(annotation, Enum):
-        return " or ".join(f"`{member.value}`" for member in annotation)
-    return "mapping" if issubclass(annotation, BaseModel) else _NAMES[annotation]
-
-
-def _plural(text: str) -> str:
-    return text if text == "text" or " " in text else f"{text}s"
-
-
-PAGES = {"metrics.md": render_metrics, "configuration.md": render_configuration}
 
 
 def main() -> None:

@@ -94,6 +94,24 @@ def test_check_config_names_every_problem(tmp_path, config, capsys):
     assert any(line.startswith(f"{bad}: models.churn.windws: ") for line in err)
 
 
+def test_check_config_also_takes_the_bridges_file(tmp_path, capsys):
+    """A file with channels is the bridge's; what cannot be opened is named by its path too."""
+    good = tmp_path / "bridge.yml"
+    hook = "hook: {type: webhook, url: 'https://example.org/s3cr3t'}"
+    good.write_text(f"channels: {{{hook}}}\nroutes: [{{channels: [hook]}}]\n", encoding="utf-8")
+    assert run(["check-config", str(good)]) == 0
+    assert "ok, 1 channel, 1 route" in capsys.readouterr().out
+    bad = tmp_path / "bad.yml"
+    bad.write_text(f"notification_channels: {{{hook}}}\nretention: soon\nroute: []\n", encoding="utf-8")
+    assert run(["check-config", str(bad)]) == 2
+    said = capsys.readouterr().err
+    assert "retention: expected a duration" in said
+    assert "route: unknown key; did you mean routes?" in said
+    bad.write_text(f"channels: {{{hook}}}\ntemplates: {{directory: {tmp_path / 'none'}}}\n", encoding="utf-8")
+    assert run(["check-config", str(bad)]) == 2
+    assert "s3cr3t" not in said + capsys.readouterr().err
+
+
 def test_python_m_exporter_is_the_command():
     """`python -m exporter --version` works."""
     result = subprocess.run(

@@ -10,9 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from exporter.alerts.config import (
+    AppriseSettings,
+    BridgeConfig,
+    EmailSettings,
+    RouteSettings,
+    SlackSettings,
+    WebhookSettings,
+)
 from exporter.catalog import DRIFT_METHODS, FAMILIES, PERFORMANCE_METRICS, QUALITY_CHECKS, REASONS
 from exporter.config import ModelConfig
-from exporter.reference import JOINS, PAGES, render_configuration, render_metrics
+from exporter.reference import (
+    JOINS,
+    PAGES,
+    render_bridge_configuration,
+    render_configuration,
+    render_metrics,
+)
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -95,6 +109,18 @@ def test_configuration_page_has_every_setting():
         assert re.search(rf"^\| `{name}` \| .+\| {re.escape(field.description)} \|$", page, re.MULTILINE), (
             name
         )
+
+
+@pytest.mark.parametrize(
+    "settings", [BridgeConfig, SlackSettings, EmailSettings, WebhookSettings, AppriseSettings, RouteSettings]
+)
+def test_page_of_the_bridge_has_every_setting(settings):
+    """Each key of the bridge's file stands in the page by its name there, with what it means."""
+    page = render_bridge_configuration()
+    names = {"sender": "from", "go_on": "continue"}
+    for name in settings.model_fields.keys() - {"type"}:
+        row = rf"^\| `{names.get(name, name)}` \| .+\| [^|]+ \|$"
+        assert re.search(row, page, re.MULTILINE), name
 
 
 def expected_value(expression: str) -> float:

@@ -419,6 +419,20 @@ class Bridge:
         self.telemetry.template_failures.labels(name).inc()
 
 
+def check_bridge(config: BridgeConfig) -> None:
+    """Open every channel and template as a bridge would, and close them again.
+
+    Raises
+    ------
+    ConfigurationError
+    """
+    templates = Templates(config.templates.directory, on_failure=lambda _: None, timezone=config.timezone)
+    for opened in prepare(
+        config.channels, lambda name, settings: open_channel(name, settings, templates, config)
+    ):
+        opened.channel.close()
+
+
 def _exporter(config: BridgeConfig) -> FactsSource | None:
     """The exporter that the configuration names, over HTTP."""
     links = config.links

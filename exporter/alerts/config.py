@@ -37,11 +37,15 @@ class SlackSettings(ChannelSettings):
 
     type: Literal["slack"]
     webhook_url: SecretStr | None = None
+    """URL of an incoming webhook."""
     bot_token: SecretStr | None = None
+    """Of a bot that may `chat:write`; needs `channel`."""
     channel: str | None = None
     """Channel's id or name; needs `bot_token`."""
     api_url: str = "https://slack.com/api"
+    """Where the Web API is."""
     ca_file: Path | None = None
+    """Certificates (PEM) to trust in place of the system's."""
 
     @field_validator("webhook_url", "api_url")
     @classmethod
@@ -71,16 +75,24 @@ class EmailSettings(ChannelSettings):
 
     type: Literal["email"] = "email"
     smtp_server: str = Field(min_length=1)
+    """Name or address of the mail server."""
     smtp_port: int = Field(587, ge=1, le=65535)
+    """587 for submission, 465 with `tls: implicit`."""
     tls: Literal["starttls", "implicit", "none"] | None = None
     """`starttls` demands it, `implicit` begins with TLS (port 465), `none` never uses it. When left out,
     STARTTLS is used where it is offered; without it nothing is sent to port 25, and never a password."""
     username: str | None = None
+    """To log in with; needs `password`."""
     password: SecretStr | None = None
+    """To log in with."""
     sender: str = Field(validation_alias=AliasChoices("from", "sender"), min_length=3)
+    """Address that the emails are from."""
     to: tuple[str, ...] = Field(min_length=1)
+    """Addresses."""
     cc: tuple[str, ...] = ()
+    """Addresses that get a copy."""
     ca_file: Path | None = None
+    """Certificates (PEM) to trust in place of the system's."""
     charts: bool = True
     """Whether to draw the history as a picture."""
 
@@ -108,9 +120,13 @@ class WebhookSettings(ChannelSettings):
 
     type: Literal["webhook"]
     url: SecretStr
+    """Where to post; a secret, since many services put their tokens into it."""
     secret: SecretStr | None = None
+    """Key of the signature, as it is or as `whsec_` and base64."""
     headers: dict[str, SecretStr] = Field(default_factory=dict)
+    """Further headers, such as `Authorization`."""
     ca_file: Path | None = None
+    """Certificates (PEM) to trust in place of the system's."""
 
     @field_validator("url")
     @classmethod
@@ -141,6 +157,7 @@ class RouteSettings(Settings):
     matchers: tuple[str, ...] = ()
     """All must match, in Alertmanager's form: `severity="critical"`, `model=~"fraud.*"`. None matches all."""
     channels: tuple[str, ...] = Field(min_length=1)
+    """Names of those that are told."""
     aggregation_window: DurationSeconds | None = Field(None, ge=0)
     """How long changes of a group are collected before one message tells of all of them."""
     group_by: tuple[str, ...] | None = None
@@ -164,18 +181,24 @@ class TemplateSettings(Settings):
     """Templates of your own, by the names of the built-in ones."""
 
     directory: Path | None = None
+    """Where they are; they are read again when they change."""
 
 
 class LinkSettings(Settings):
     """Where users reach the other parts. Messages link there; what is not given is not linked."""
 
     grafana: str | None = None
+    """Base of the links to dashboards."""
     alertmanager: str | None = None
+    """Base of the links that silence; it is also asked what is silenced and what was missed."""
     exporter: str | None = None
+    """Base of the links to runbooks; it is also asked for current values and history."""
     prometheus: str | None = None
+    """Base of the links to queries."""
     token: SecretStr | None = None
     """Bearer token with the scope `read` for the exporter, which is asked for current values and history."""
     ca_file: Path | None = None
+    """Certificates (PEM) to trust in place of the system's."""
 
     @field_validator("grafana", "alertmanager", "exporter", "prometheus")
     @classmethod
@@ -191,6 +214,7 @@ class HeartbeatSettings(Settings):
     """An alert that always fires, so that its absence says that nothing gets through any more."""
 
     matchers: tuple[str, ...] = ('alertname="MLHeartbeat"',)
+    """Which alert it is: all must match."""
     timeout: DurationSeconds = Field(default=15 * 60.0, ge=60)
     """Silence of this length, once a heartbeat was heard, is told of as critical to the channels below."""
     channels: tuple[str, ...] | None = None
@@ -211,8 +235,11 @@ class BridgeConfig(Settings):
     aggregation_window: DurationSeconds = Field(HOUR, ge=0)
     """Of routes that name none, for what is not critical; critical alerts are told of at once."""
     templates: TemplateSettings = TemplateSettings()
+    """See below."""
     links: LinkSettings = LinkSettings()
+    """See below."""
     heartbeat: HeartbeatSettings = HeartbeatSettings()
+    """See below."""
     retention: DurationSeconds = Field(90 * DAY, ge=HOUR)
     """How long resolved alerts and finished notifications are kept."""
     deduplicate_for: DurationSeconds = Field(30 * 60.0, ge=0)
