@@ -23,8 +23,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 BROUGHT_ALONG = {"werkzeug", "pydantic-core", "markupsafe", "urllib3", "pillow"}
-"""Imported, and always there with what is declared: Flask is made of Werkzeug, Jinja2 of MarkupSafe, Requests of
-urllib3, and Matplotlib draws with Pillow."""
+"""Imported, and always there with what is declared: Flask is made of Werkzeug, Jinja2 of MarkupSafe,
+Requests of urllib3, and Matplotlib draws with Pillow."""
 CHANGES = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
