@@ -188,6 +188,10 @@ def test_circuit_opens_after_different_failures_in_a_row_and_closes_at_a_success
     assert not circuit.succeeded()
     circuit.failed(9, 7.0, whole_channel=True)
     assert circuit.opened_at == 7.0
+    assert circuit.wait(6.9) == 0  # the clock was set back
+    circuit.throttled(8.0, 60.0)
+    assert circuit.succeeded()
+    assert circuit.wait(8.0) == 60.0
 
 
 def test_redactor_hides_secrets_whole_and_in_their_parts():
@@ -516,6 +520,21 @@ def test_test_message_goes_at_once_even_when_the_channel_is_paused(bench):
     worker.submit(job)
     assert job.outcome.result(PATIENCE).detail == "ok"
     assert bench.states() == {"n1": "queued"}
+
+
+def test_test_message_that_gets_through_ends_the_pause(bench):
+    """Whoever mends a channel and tests it need not wait for the next probe."""
+    channel = ListedChannel(
+        bench.clock, failing_times(1, PermanentDeliveryError("wrong password", whole_channel=True))
+    )
+    bench.queue(1)
+    worker = bench.worker(channel)
+    worker.start()
+    wait_for(lambda: len(channel.tried) == 1)
+    job = Trial(notification("test", kind=Kind.TEST))
+    worker.submit(job)
+    assert job.outcome.result(PATIENCE).detail == "ok"
+    wait_for(lambda: bench.done() == 1)
 
 
 # -- all workers ----------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from exporter.alerts.delivery.backoff import Backoff
 
 FAILURES_TO_OPEN = 3
@@ -9,6 +11,16 @@ FAILURES_TO_OPEN = 3
 
 LONGEST_PAUSE_SECONDS = 60.0
 """A channel that works again is noticed within this time."""
+
+
+class Wait(NamedTuple):
+    """So many seconds from a time on; over when the clock is set back before that."""
+
+    since: float = 0.0
+    seconds: float = 0.0
+
+    def left(self, now: float) -> float:
+        return 0.0 if now < self.since else max(0.0, self.since + self.seconds - now)
 
 
 class Circuit:
@@ -22,17 +34,18 @@ class Circuit:
         self._backoff = backoff
         self._failed: set[int] = set()
         self._pauses = 0
-        self._until = 0.0
+        self._probe = Wait()
+        self._throttle = Wait()
         self.opened_at: float | None = None
         """Since when it is open; None while it is closed."""
 
     def wait(self, now: float) -> float:
         """Seconds until a delivery may be tried."""
-        return max(0.0, self._until - now)
+        return max(self._probe.left(now), self._throttle.left(now))
 
-    def throttled(self, until: float) -> None:
-        """The other side said when to come again."""
-        self._until = max(self._until, until)
+    def throttled(self, now: float, seconds: float) -> None:
+        """The other side said when to come again; that holds whatever else succeeds."""
+        self._throttle = Wait(now, max(seconds, self._throttle.left(now)))
 
     def failed(self, delivery: int, now: float, *, whole_channel: bool) -> None:
         """A delivery failed in a way that may be the channel's fault."""
@@ -42,13 +55,13 @@ class Circuit:
                 self.opened_at = now
         if self.opened_at is not None:
             self._pauses += 1
-            self._until = max(self._until, now + self._backoff.seconds(self._pauses))
+            self._probe = Wait(now, self._backoff.seconds(self._pauses))
 
     def succeeded(self) -> bool:
         """A delivery got through; True when the circuit was open until now."""
         was_open = self.opened_at is not None
         self._failed.clear()
         self._pauses = 0
-        self._until = 0.0
+        self._probe = Wait()
         self.opened_at = None
         return was_open

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -30,6 +31,8 @@ GRACE_SECONDS = 600.0
 """A channel is down for this long before what waits for it too long is given up."""
 
 STORE_PAUSE_SECONDS = 1.0
+LONGEST_TRACEBACK = 4000
+"""Characters of it that are logged, from its end."""
 
 
 def longest_attempt_seconds(settings: ChannelSettings) -> float:
@@ -240,6 +243,9 @@ class Worker:
             return
         self._count("delivered_plain" if receipt.plain else "delivered")
         self._telemetry.last_delivery.labels(self.name).set(self._now)
+        self._note_success()
+
+    def _note_success(self) -> None:
         if self._circuit.succeeded():
             log.info("the channel works again", extra={"channel": self.name})
             self._outbox.hasten(self.name)
@@ -253,7 +259,7 @@ class Worker:
         else:
             seconds = max(0.0, min(asked, self._opened.settings.give_up_after))
             self._telemetry.throttled.labels(self.name).inc()
-            self._circuit.throttled(now + seconds)
+            self._circuit.throttled(now, seconds)
         self._again(delivery, now + seconds, error.message, uncertain=error.uncertain)
 
     def _refused(self, delivery: Delivery, error: PermanentDeliveryError) -> None:
@@ -275,7 +281,7 @@ class Worker:
             extra={
                 "channel": self.name,
                 "notification": delivery.notification.id,
-                "error": self._redact(f"{type(error).__name__}: {error}"[:2000]),
+                "traceback": self._redact("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:],
             },
         )
         self._telemetry.errors.labels("send").inc()
@@ -375,6 +381,7 @@ class Worker:
             job.outcome.set_exception(TemporaryDeliveryError(self._redact(text)))
         else:
             job.outcome.set_result(Receipt(self._redact(receipt.detail), None, receipt.plain))
+            self._note_success()
         finally:
             self._sending_since = None
             self._pacer.sent(self._now)
