@@ -9,14 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from exporter.alerts.alert_manager import AlertManager
     from exporter.client import Client
     from exporter.custommetrics import custom_metric
     from exporter.monitor import ModelMonitor
     from exporter.quality import DataQualityDashboard
 
-__all__ = ["Client", "DataQualityDashboard", "ModelMonitor", "custom_metric"]
+__all__ = ["AlertManager", "Client", "DataQualityDashboard", "ModelMonitor", "custom_metric"]
 
 _HOMES = {
+    "AlertManager": "exporter.alerts.alert_manager",
     "Client": "exporter.client",
     "DataQualityDashboard": "exporter.quality",
     "ModelMonitor": "exporter.monitor",

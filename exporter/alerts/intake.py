@@ -120,11 +120,16 @@ class Intake:
         """Take alerts that were made in this process, or found in Alertmanager.
 
         Without `group_labels` those of one name and model are a group (or as the routes' `group_by` says).
+        What this process says again is reminded of, as what Alertmanager sends again.
         """
         webhook = Webhook(receiver, "", group_labels or {}, ())
         tidied = [_tidy(alert) for alert in alerts]
         return self._take(
-            tidied, webhook=webhook, source=source, group_labels=group_labels, remind_after=None
+            tidied,
+            webhook=webhook,
+            source=source,
+            group_labels=group_labels,
+            remind_after=None if source == ALERTMANAGER else self._deduplicate_for,
         )
 
     def _take(
