@@ -146,7 +146,7 @@ def test_messages_say_what_the_exporter_knows_now(running_exporter: Run) -> None
 
     still_bad = view("MLPerformanceDrop", firing=False, metric="f1", annotations={"value": "0.3"})
     assert still_bad.ending == ""
-    assert still_bad.what.endswith("last alerted at 0.3")
+    assert still_bad.what.endswith("last alerted at a drop of 0.3")
     assert view("MLPerformanceDrop", firing=False, metric="roc_auc").ending in ("recovered", "")
     recovered = view("MLColumnDrift", firing=False, column="hour", role="feature", method="ks")
     assert recovered.ending == "recovered"
@@ -201,6 +201,7 @@ def test_messages_say_what_the_exporter_knows_now(running_exporter: Run) -> None
     after = Composer(config(exporter=exporter.url), source=source, clock=SystemClock())
     lost = after.compose(notification(alert("MLPerformanceDrop", firing=False, metric="f1"))).views[0]
     assert lost.facts.undefined == "unreachable"
+    assert lost.what == "f1 has no known current value: the exporter did not answer"
     assert lost.ending == ""
 
 
@@ -222,7 +223,7 @@ def test_exporter_that_fails_is_left_alone(peer: ScriptedServer) -> None:
     )
     for _ in range(20):
         message = composer.compose(notification(one))
-        assert message.views[0].what == "value 0.153 (alerts at 0.1)"
+        assert message.views[0].what == "a drop of 0.153 (alerts at 0.1)"
         assert message.views[0].facts.undefined == "unreachable"
     assert len(peer.requests) == 1
     assert peer.requests[0].headers["authorization"] == "Bearer secret-token"

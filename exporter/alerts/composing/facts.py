@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import orjson
 import requests
 
-from exporter.errors import BadRequestError, NotFoundError
+from exporter.errors import BadRequestError, BusyError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ class InProcessFacts:
             return self._ask(path, params)
         except (NotFoundError, BadRequestError) as error:
             raise FactsUnavailableError(error.message, missing=True) from error
-        except FactsUnavailableError:
-            raise
+        except (FactsUnavailableError, BusyError) as error:
+            raise FactsUnavailableError(str(error)) from error
         except Exception as error:
             logger.exception("The exporter of this process could not be asked")
             raise FactsUnavailableError(type(error).__name__) from error

@@ -58,13 +58,25 @@ _OTHERS: Final[Mapping[str, str]] = MappingProxyType(
 def what_of(alert: Alert, reading: Reading) -> str:
     """One line on an alert; of alerts that are about no measure, what their annotations say."""
     subject = reading.subject
-    if subject is None or reading.facts.current is None:
-        said = line(_said(alert, subject), LINE_LENGTH)
-        if subject is None or not reading.facts.undefined or reading.facts.undefined == UNREACHABLE:
-            return said
-        reason = _NO_VALUE.get(reading.facts.undefined, reading.facts.undefined)
-        name = _name(subject)
-        return line(f"{name} has no current value: {reason} ({reading.facts.undefined})", LINE_LENGTH)
+    if subject is None:
+        return line(_said(alert), LINE_LENGTH)
+    value = number_of(alert.annotations.get("value"))
+    if reading.facts.current is not None:
+        text = _measured(subject, reading)
+    elif reading.known:
+        reason = reading.facts.undefined
+        text = f"{_name(subject)} has no current value: {_NO_VALUE.get(reason, reason)} ({reason})"
+    elif alert.firing:
+        return line(_alerted(alert, subject) or _said(alert), LINE_LENGTH)
+    else:
+        why = ": the exporter did not answer" if reading.facts.undefined == UNREACHABLE else ""
+        text = f"{_name(subject)} has no known current value{why}"
+    if not alert.firing and value is not None:
+        text = f"{text}; last alerted at {_value(value, subject)}"
+    return line(text, LINE_LENGTH)
+
+
+def _measured(subject: Subject, reading: Reading) -> str:
     kinds: Mapping[str, Callable[[Subject, Reading], str]] = {
         "performance": _performance,
         "estimate": _performance,
@@ -77,18 +89,18 @@ def what_of(alert: Alert, reading: Reading) -> str:
         "freshness": _freshness,
     }
     text = kinds.get(subject.kind, _other)(subject, reading)
-    if subject.segment:
-        text = f"{text} (where {subject.segment[:_NAME_LENGTH]})"
-    if not alert.firing and (last := number_of(alert.annotations.get("value"))) is not None:
-        text = f"{text}; last alerted at {_value(last, subject)}"
-    return line(text, LINE_LENGTH)
+    return f"{text} (where {subject.segment[:_NAME_LENGTH]})" if subject.segment else text
 
 
-def _value(value: float, subject: Subject | None) -> str:
-    """The value of a rule: of drift, the statistic in units of its critical value."""
-    if subject is not None and subject.kind in ("drift", "multivariate"):
+def _value(value: float, subject: Subject) -> str:
+    """What the rule of an alert compared: a drop, a ratio, an age; of drift, statistic by critical value."""
+    if subject.kind in ("drift", "multivariate"):
         return f"{short(value)} times the critical value"
-    return short(value)
+    if subject.kind in ("performance", "estimate"):
+        return f"a drop of {short(value)}"
+    if subject.kind == "freshness":
+        return duration(value)
+    return percent(value) if subject.measure.endswith(("_ratio", "_score")) else short(value)
 
 
 def short(value: float | None) -> str:
@@ -104,19 +116,26 @@ def short(value: float | None) -> str:
     return number(float(f"{value:.3g}"))
 
 
-def _said(alert: Alert, subject: Subject | None) -> str:
+def _alerted(alert: Alert, subject: Subject) -> str:
+    """The value that a rule on a measure alerted at."""
+    value, threshold = (number_of(alert.annotations.get(name)) for name in ("value", "threshold"))
+    if value is None:
+        return ""
+    text = _value(value, subject)
+    if threshold is None or subject.kind in ("drift", "multivariate"):
+        return text
+    return f"{text} (alerts at {_value(threshold, subject).removeprefix('a drop of ')})"
+
+
+def _said(alert: Alert) -> str:
     """What the annotations say: value and threshold, or the first line of a longer description."""
     annotations = alert.annotations
     value, threshold = number_of(annotations.get("value")), number_of(annotations.get("threshold"))
-    text = "" if value is None else f"value {_value(value, subject)}"
-    if text and threshold is not None:
-        drifted = subject is not None and subject.kind in ("drift", "multivariate")
-        return text if drifted else f"{text} (alerts at {short(threshold)})"
-    if text and subject is not None:
-        return text
+    if value is not None and threshold is not None:
+        return f"value {short(value)} (alerts at {short(threshold)})"
     told = (annotations.get("description") or annotations.get("message") or "")[: 10 * LINE_LENGTH].strip()
     if not told:
-        return text or annotations.get("value", "")
+        return annotations.get("value", "") if value is None else f"value {short(value)}"
     first = told.splitlines()[0].strip()
     return "" if first in (told, annotations.get("summary", "").strip()) else first
 
