@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+import time
 import zipfile
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from exporter.alertingrules import COMPANIONS, RULES, Addresses, checked_url, shipped_files, with_addresses
 from exporter.cli import run
+from tests.alertmanager import running_alertmanager
+from tests.scripted_server import Reply, ScriptedServer
 
 ROOT = Path(__file__).parent.parent
 URLS = {
@@ -177,6 +184,82 @@ def test_addresses_that_cannot_stand_in_a_rule_are_refused(tmp_path, capsys, url
     assert write(tmp_path, f"--exporter.url={url}") == 2
     assert "expected a URL" in capsys.readouterr().err
     assert not written(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_written_files_work_together(tmp_path, requires_program, free_port):
+    """Two Prometheus servers with the written files give Alertmanager one alert, and it tells the bridge."""
+    port = free_port()
+    bridge = Bridge()
+    urls = {"bridge": bridge.url, "alertmanager": f"http://127.0.0.1:{port}", "exporter": bridge.url}
+    for replica in ("a", "b"):
+        directory = tmp_path / replica
+        assert write(directory, "--with=all", *flags(**urls)) == 0
+        config = directory / "prometheus.yml"
+        text = config.read_text(encoding="utf-8").replace("replica: a", f"replica: {replica}")
+        config.write_text(text.replace("_interval: 15s", "_interval: 1s"), encoding="utf-8")
+    configuration = (tmp_path / "a" / "alertmanager.yml").read_text(encoding="utf-8")
+    with ExitStack() as stack:
+        stack.callback(bridge.close)
+        server = stack.enter_context(
+            running_alertmanager(requires_program("alertmanager"), tmp_path / "am", configuration, port)
+        )
+        told = [
+            stack.enter_context(prometheus(requires_program("prometheus"), tmp_path / replica, free_port()))
+            for replica in ("a", "b")
+        ]
+        wait_until(lambda: all(sent(url) > 0 for url in told) and bridge.alerts())
+        alerts = server.alerts()
+    beats = [alert["labels"] for alert in alerts if alert["labels"]["alertname"] == "MLHeartbeat"]
+    assert beats == [{"alertname": "MLHeartbeat", "severity": "info"}]
+    (heard,) = {each["annotations"]["runbook_url"] for each in bridge.alerts()}
+    assert heard == f"{bridge.url}/runbooks/MLHeartbeat"
+
+
+class Bridge(ScriptedServer):
+    """Takes what comes."""
+
+    def accept(self, seen):
+        return Reply(200, {"path": seen.path})
+
+    def alerts(self):
+        webhooks = [json.loads(each.body) for each in list(self.requests) if each.path == "/alertmanager"]
+        return [alert for webhook in webhooks for alert in webhook["alerts"]]
+
+
+@contextmanager
+def prometheus(program, directory, port):
+    """Run Prometheus with the files of a directory; give its URL."""
+    command = [
+        program,
+        f"--config.file={directory / 'prometheus.yml'}",
+        f"--storage.tsdb.path={directory / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--rules.alert.resend-delay=1s",  # its first alerts come before it has found Alertmanager
+    ]
+    with (directory / "log").open("wb") as output, subprocess.Popen(command, stderr=output) as process:
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+def sent(url):
+    """Return how many alerts Prometheus has handed over without an error."""
+    try:
+        text = requests.get(f"{url}/metrics", timeout=5).text
+    except requests.ConnectionError:
+        return 0
+    counts = dict(
+        re.findall(r"^prometheus_notifications_(sent|errors)_total\{.*\} (\d+)", text, re.MULTILINE)
+    )
+    return int(counts.get("sent", 0)) - int(counts.get("errors", 0))
+
+
+def wait_until(condition, within=60.0):
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
