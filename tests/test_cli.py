@@ -53,6 +53,10 @@ def config(tmp_path):
         ["demo", "--days", "0"],
         ["serve", "--config.file=x", "--log.level=loud"],
         ["serve", "--config.file=x", "--web.read-timeout=5"],
+        ["serve", "--config.file=x", "--bridge.config.file=y", "--bridge.url=http://z"],
+        ["serve", "--config.file=x", "--bridge.token.file=y"],
+        ["bridge"],
+        ["bridge", "--config.file=none.yml"],
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(arguments, capsys):
@@ -74,7 +78,7 @@ def test_failed_work_is_one_line_and_exit_1(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["serve", "push", "baseline", "check-config", "demo"])
+@pytest.mark.parametrize("name", ["serve", "bridge", "push", "baseline", "check-config", "demo"])
 def test_every_command_has_help(name, capsys):
     """`--help` prints a usage and exits 0."""
     assert run([name, "--help"]) == 0
@@ -129,6 +133,30 @@ def test_address_of_others_needs_authentication(config, tmp_path, capsys):
     assert "--web.allow-anonymous" in capsys.readouterr().err
     assert run([*arguments, "--web.listen-address=nonsense"]) == 2
     assert not storage.exists()
+
+
+def test_bridge_on_an_address_of_others_needs_authentication(tmp_path, capsys):
+    """The bridge is as careful as the exporter."""
+    file = tmp_path / "bridge.yml"
+    file.write_text("channels: {}\n", encoding="utf-8")
+    storage = tmp_path / "data"
+    arguments = ["bridge", f"--config.file={file}", f"--storage.path={storage}"]
+    assert run([*arguments, "--web.listen-address=0.0.0.0:0"]) == 2
+    assert "--web.allow-anonymous" in capsys.readouterr().err
+    assert not storage.exists()
+
+
+def test_bridge_configuration_names_every_problem(tmp_path, config, capsys):
+    """Each error of a bridge's file has its path in it, for the bridge alone and with the exporter."""
+    bad = tmp_path / "bridge.yml"
+    bad.write_text("channels: {chat: {type: slack, webhok_url: x}}\nretenton: 1d\n", encoding="utf-8")
+    with_exporter = ["serve", f"--config.file={config}", f"--bridge.config.file={bad}"]
+    for arguments in (["bridge", f"--config.file={bad}"], with_exporter):
+        assert run([*arguments, f"--storage.path={tmp_path / 'data'}"]) == 2
+        err = capsys.readouterr().err
+        assert "channels.chat.webhok_url: unknown key" in err
+        assert "retenton: unknown key" in err
+    assert not (tmp_path / "data").exists()
 
 
 def test_corrupt_store_is_refused_and_kept(config, tmp_path, capsys):
@@ -248,3 +276,71 @@ def test_push_and_baseline_commands(served, tmp_path, monkeypatch, capsys):
 def _listed(url, capsys):
     assert run(["baseline", "list", "churn", "--url", url]) == 0
     return capsys.readouterr().out.splitlines()
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Give a function (*arguments) -> (process, URL, log) that runs a command until it is ready."""
+    processes = []
+
+    def start(*arguments):
+        log = tmp_path / f"log-{len(processes)}"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "exporter", *arguments, "--log.format=json"),
+                    *("--web.listen-address=127.0.0.1:0", f"--storage.path={tmp_path / 'data'}"),
+                ],
+                stderr=output,
+            )
+        processes.append(process)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = re.search(r'"msg":"ready","url":"(http://127.0.0.1:[1-9][0-9]*)"', log.read_text())
+            if found:
+                return process, found[1], log
+            time.sleep(0.05)
+        raise AssertionError(log.read_text())
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("with_exporter", [False, True])
+def test_bridge_reloads_on_sighup_and_drains_on_sigterm(started, config, tmp_path, with_exporter):
+    """SIGHUP reads the configuration again, a wrong one is logged and counted; SIGTERM ends it with 0."""
+    file = tmp_path / "bridge.yml"
+    hook = {"type": "webhook", "url": "http://127.0.0.1:9/"}
+    file.write_text(json.dumps({"channels": {"first": hook}}), encoding="utf-8")
+    if with_exporter:
+        process, url, log = started("serve", f"--config.file={config}", f"--bridge.config.file={file}")
+    else:
+        process, url, log = started("bridge", f"--config.file={file}")
+
+    def page():
+        return requests.get(f"{url}/metrics", timeout=5).text
+
+    wait_for(lambda: 'ml_bridge_queue{channel="first"}' in page())
+    file.write_text(json.dumps({"channels": {"first": hook, "second": hook}}), encoding="utf-8")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: 'ml_bridge_queue{channel="second"}' in page())
+    file.write_text("channels: [", encoding="utf-8")
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "ml_bridge_config_last_reload_successful 0.0" in page())
+    assert requests.get(f"{url}/-/ready", timeout=5).ok
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    messages = [json.loads(line)["msg"] for line in log.read_text().splitlines()]
+    assert messages[-1] == "stopped"
+    assert "bridge configuration re-read" in messages
+    assert "bridge configuration not re-read; the old one stays in force" in messages

@@ -24,7 +24,8 @@ _PAGE = """<!doctype html>
 <main>
 <h1>ml-exporter</h1>
 <p><a href="/metrics">Metrics</a> · <a href="/api/v1/models">Models (JSON)</a> ·
-<a href="/runbooks/">Runbooks</a> · <a href="/api/v1/openapi.json">OpenAPI</a></p>
+<a href="/runbooks/">Runbooks</a> · <a href="/api/v1/alerts">Alerts (JSON)</a> ·
+<a href="/api/v1/openapi.json">OpenAPI</a></p>
 {% if rows %}
 <div class="scroll"><table>
 <thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Baseline</th>
