@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import smtplib
+import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -107,6 +108,8 @@ class Connection:
     def _begin(self) -> None:
         smtp, server = self._smtp, self._server
         smtp.local_hostname = own_name(smtp.sock)
+        if smtp.sock is not None:  # the end of a message is a packet of its own: don't hold it back
+            smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._greet()
         encrypted = server.implicit
         offered = smtp.has_extn("starttls")
