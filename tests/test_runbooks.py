@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from markdown_it import MarkdownIt
 
@@ -17,6 +19,7 @@ from exporter.config import parse_config
 from exporter.web.bridge_operations import BRIDGE_OPERATIONS
 from exporter.web.operations import OPERATIONS
 from exporter.yamlfile import read_mapping
+from tests.alertmanager import running_alertmanager
 
 ROOT = Path(__file__).parent.parent
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in shipped_files("runbooks/*.md").values()}
@@ -159,17 +162,28 @@ def test_settings_named_by_a_path_exist(page):
                 assert f"| `{part}` |" in reference, text
 
 
-def test_silences_name_labels_of_the_alert(page, requires_program):
-    """Each silence that a page gives can be typed as it is, and by labels which the alert has."""
-    silences = [text for text in code(page) if text.startswith("amtool silence add")]
-    for text in silences:
-        assert re.search(r"--duration=\d+[mhd]", text), text
-        assert "--comment=" in text
-        names = re.findall(r' (\w+)=~?"?', text.split(" --")[0])
-        assert names[0] == "alertname"
-        alert = re.search(r'alertname=~?"?(\w+)', text)[1]
-        assert alert.startswith("ML")
-        assert alert in PAGES or any(name.startswith(alert) for name in PAGES), text
+@pytest.mark.prometheus
+def test_silences_can_be_typed_as_they_are(requires_program, tmp_path, free_port):
+    """Alertmanager takes each silence that a page gives, for the alert of that page, by labels that exist."""
+    known = {"alertname", "instance", *(label for family in FAMILIES.values() for label in family.labels)}
+    silences = {(n, text) for n in PAGES for text in code(PAGES[n]) if text.startswith("amtool silence add")}
+    assert len(silences) > 30
+    configuration = "{route: {receiver: nobody}, receivers: [{name: nobody}]}"
+    amtool, port = requires_program("amtool"), free_port()
+    with running_alertmanager(requires_program("alertmanager"), tmp_path, configuration, port) as server:
+        for _, text in sorted(silences):
+            command = [amtool, *shlex.split(text)[1:], f"--alertmanager.url={server.url}", "--author=test"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{text}: {done.stderr}"
+        made = requests.get(f"{server.url}/api/v2/silences", timeout=10).json()
+    assert len(made) == len({text for _, text in silences})
+    for silence in made:
+        matchers = {matcher["name"]: matcher["value"] for matcher in silence["matchers"]}
+        assert set(matchers) <= known
+        assert "model" in matchers or matchers["alertname"].startswith(("MLBridge", "MLExporter"))
+    for name, text in silences:
+        alertname = re.search(r'alertname=~?"?([^" ]+)', text)[1]
+        assert re.fullmatch(alertname, name), f"{name}: {text}"
 
 
 def test_commands_exist(page):
