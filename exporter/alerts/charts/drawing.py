@@ -278,7 +278,7 @@ def _encoded(pixels: Any) -> bytes | None:
         sized = image if size == image.size else image.resize(size)
         written = io.BytesIO()
         reduced = sized.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        reduced.save(written, "PNG", optimize=True)
+        reduced.save(written, "PNG", compress_level=6)
         if written.tell() <= MOST_BYTES:
             return written.getvalue()
     return None
