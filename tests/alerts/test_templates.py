@@ -17,6 +17,7 @@ from exporter.errors import ConfigurationError
 
 from . import examples
 
+ROOT = Path(__file__).parents[2]
 NAME = "title.txt"
 BUILTIN = "Performance of flight_delay dropped"
 
@@ -239,14 +240,32 @@ def test_filters_write_numbers_for_people(own: Own) -> None:
     assert local.render(NAME) == "1970-01-01 01:00 CET"
 
 
+def test_documented_names_exist(own: Own) -> None:
+    """What the documentation lists as usable renders for every example, and every filter is in its table."""
+    page = (ROOT / "docs/notifications.md").read_text(encoding="utf-8")
+    shown = next(block for block in page.split("```") if "{{ message.title }}" in block)
+    makers = (examples.performance_drop, examples.column_drift, examples.resolved, examples.test_message)
+    for make in makers:
+        assert own.render(shown, message=make()) is not None
+    for name in ("number", "percent", "duration", "time", "sparkline", "slack_escape", "cut"):
+        assert f"| `{name}` |" in page
+    assert all(f"`{name}`" in page for name in KNOWN)
+    assert own.failures == []
+
+
+def test_built_in_templates_are_those_that_are_known() -> None:
+    """Each name that may be overridden, but the webhook's body, has a built-in template."""
+    shipped = {path.name for path in (ROOT / "exporter/alerts/composing/builtin").iterdir() if path.is_file()}
+    assert {name for name in shipped if not name.startswith("_")} == set(KNOWN) - {"webhook.json"}
+
+
 @pytest.mark.slow
 def test_wheel_ships_the_built_in_templates(tmp_path: Path) -> None:
     """What is installed has every built-in template of the source."""
-    root = Path(__file__).parents[2]
-    builtin = root / "exporter" / "alerts" / "composing" / "builtin"
+    builtin = ROOT / "exporter" / "alerts" / "composing" / "builtin"
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=root, capture_output=True, text=True, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if "No module named" in done.stderr:
         pytest.skip("hatchling is not installed")

@@ -16,6 +16,7 @@ import pytest
 
 from exporter.alerts.channels.opening import open_channel
 from exporter.alerts.channels.webhook import WebhookChannel
+from exporter.alerts.composing.facts import FactsUnavailableError, HttpFacts
 from exporter.alerts.composing.plain import plain_message
 from exporter.alerts.composing.templates import Templates
 from exporter.alerts.config import parse_bridge_config
@@ -24,6 +25,7 @@ from exporter.errors import ConfigurationError, PermanentDeliveryError, Temporar
 from tests.scripted_server import Reply, ScriptedServer
 
 from . import examples
+from .mail_server import make_certificate
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "webhook-schema.json").read_text(encoding="utf-8"))
@@ -225,6 +227,37 @@ def test_broken_connections_tell_whether_it_may_have_arrived(
     with pytest.raises(TemporaryDeliveryError) as caught:
         opened(peer.url).send(message, examples.delivery(message))
     assert caught.value.uncertain
+
+
+def test_certificates_of_a_private_authority_are_checked(tmp_path: Path) -> None:
+    """Over TLS the right authority is believed, another or none is not, nor a certificate of another name."""
+    right, wrong = make_certificate(tmp_path, "127.0.0.1"), make_certificate(tmp_path, "other.example")
+    message = examples.performance_drop()
+    for shown, believed, goes in (
+        (right, right, True),
+        (right, wrong, False),
+        (right, None, False),
+        (wrong, wrong, False),
+    ):
+        server = ScriptedServer()
+        server._server.socket = shown.context.wrap_socket(server._server.socket, server_side=True)
+        server.accept = lambda _: Reply(200)  # type: ignore[method-assign]
+        url = server.url.replace("http://", "https://")
+        channel = opened(url, **({"ca_file": str(believed.path)} if believed else {}))
+        facts = HttpFacts(url, ca_file=believed.path if believed else None)
+        try:
+            if goes:
+                channel.send(message, examples.delivery(message))
+                assert facts.get("/api/v1/models/m", {}) == {}
+            else:
+                with pytest.raises(TemporaryDeliveryError, match="certificate was not accepted") as caught:
+                    channel.send(message, examples.delivery(message))
+                assert not caught.value.uncertain
+                with pytest.raises(FactsUnavailableError):
+                    facts.get("/api/v1/models/m", {})
+                assert server.requests == []
+        finally:
+            server.close()
 
 
 def test_plain_form_is_small(peer: ScriptedServer) -> None:
