@@ -20,6 +20,7 @@ from exporter.alerts.composing.facts import FactsSource, HttpFacts
 from exporter.alerts.composing.templates import Templates
 from exporter.alerts.config import BridgeConfig, ChannelSettings
 from exporter.alerts.delivery.dispatcher import Dispatcher, OpenOne, prepare
+from exporter.alerts.delivery.targets import note_targets
 from exporter.alerts.delivery.timing import Timing
 from exporter.alerts.delivery.trial import trial_notification
 from exporter.alerts.delivery.worker import OpenChannel, Worker
@@ -142,6 +143,7 @@ class Bridge:
 
     def start(self) -> None:
         """Take up what the last process left, and deliver."""
+        note_targets(self._store, self.config.channels)
         left = self._store.outbox.recover()
         if left:
             log.info("deliveries that the last process did not finish are sent again", extra={"count": left})
@@ -179,6 +181,7 @@ class Bridge:
         with self._reloading:
             try:
                 parts, opened, open_one = self._assemble(config)
+                note_targets(self._store, config.channels)
             except BaseException:
                 self.telemetry.reloaded.set(0)
                 raise

@@ -10,6 +10,8 @@ from collections import defaultdict
 
 import pytest
 
+from exporter.alerts.config import SlackSettings
+from exporter.alerts.delivery.targets import note_targets
 from exporter.alerts.records import Change, Kind, Receipt, Severity
 from exporter.alerts.store.content import dump_notification
 from exporter.alerts.store.outbox import CRASHES_BEFORE_PLAIN
@@ -201,6 +203,26 @@ def test_thread_is_kept_until_the_group_is_over(store):
         seen.append(delivery.thread)
         store.outbox.acknowledge(delivery, receipt, 10.0)
     assert seen == [None, {"ts": "1"}, {"ts": "1"}, None]
+
+
+def test_threads_of_a_channel_that_leads_elsewhere_are_forgotten(store):
+    """At a new place a group begins a new thread; a new token or timeout changes nothing."""
+
+    def slack(channel, token="xoxb-1", timeout="10s"):
+        return {
+            "chat": SlackSettings(type="slack", bot_token=token, channel=channel, timeout=timeout),
+        }
+
+    queue(store, notification(1))
+    assert note_targets(store, slack("C1")) == []
+    store.outbox.acknowledge(take(store), Receipt("a", {"ts": "1"}), 10.0)
+    assert note_targets(store, slack("C1", token="xoxb-2", timeout="5s")) == []
+    queue(store, notification(2))
+    delivery = take(store)
+    assert delivery.thread == {"ts": "1"}
+    store.outbox.release(delivery)
+    assert note_targets(store, slack("C2")) == ["chat"]
+    assert take(store).thread is None
 
 
 def test_skipped_one_is_finished_and_ends_the_thread(store):

@@ -16,7 +16,7 @@ import sqlite3
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from exporter.alerts.records import Delivery, Kind, Receipt, Severity
+from exporter.alerts.records import Delivery, Receipt, Severity
 from exporter.alerts.store.content import load_notification
 
 log = logging.getLogger(__name__)
@@ -199,7 +199,7 @@ class Outbox:
             if receipt.plain:
                 connection.execute("UPDATE deliveries SET plain = 1 WHERE id = ?", (delivery.id,))
             key = (delivery.channel, notification.group.id)
-            if notification.kind in (Kind.CHANGE, Kind.REMINDER) and notification.firing == 0:
+            if notification.firing == 0:
                 connection.execute("DELETE FROM threads WHERE channel = ? AND group_id = ?", key)
             elif receipt.thread is not None:
                 connection.execute(
