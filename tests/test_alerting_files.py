@@ -72,6 +72,7 @@ def test_rules_are_written_with_the_users_addresses(tmp_path):
                     assert annotations["dashboard_url"].startswith(f"{URLS['grafana']}/d/")
 
 
+@pytest.mark.prometheus
 def test_companions_are_written_with_the_users_addresses(tmp_path, requires_program):
     """Prometheus, Alertmanager and bridge are given each other's addresses, scheme and path included."""
     assert write(tmp_path, "--with=all", *flags(**URLS)) == 0

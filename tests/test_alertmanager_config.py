@@ -26,6 +26,7 @@ def run(*command: object) -> str:
     return done.stdout
 
 
+@pytest.mark.prometheus
 def test_amtool_accepts_the_configuration(requires_program):
     """Alertmanager loads the file as it is shipped."""
     assert "SUCCESS" in run(requires_program("amtool"), "check-config", CONFIGURATION)
@@ -49,6 +50,7 @@ ROUTES = [
 ]
 
 
+@pytest.mark.prometheus
 @pytest.mark.parametrize(("labels", "receivers", "by"), ROUTES)
 def test_alerts_are_routed(requires_program, labels, receivers, by):
     """Each alert reaches its receivers, by the route that is meant for it."""
@@ -116,6 +118,7 @@ def test_alerts_that_are_named_exist():
     assert tested - {"DiskFull"} <= alerts
 
 
+@pytest.mark.prometheus
 def test_promtool_accepts_the_prometheus_configuration(requires_program):
     """Prometheus loads the file with all the rules beside it."""
     out = run(requires_program("promtool"), "check", "config", RULES / "prometheus.yml")

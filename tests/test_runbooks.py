@@ -86,6 +86,7 @@ def test_links_lead_to_other_runbooks(page):
         assert target.removesuffix(".md") in PAGES
 
 
+@pytest.mark.prometheus
 def test_queries_are_promql(requires_program, tmp_path):
     """Prometheus can read every query that a page gives."""
     found = [(name, text) for name in PAGES for text in code(PAGES[name]) if QUERY.match(text)]
