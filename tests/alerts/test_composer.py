@@ -253,6 +253,25 @@ def test_slow_exporter_delays_a_message_by_two_seconds_at_most() -> None:
             assert len(message.views) == 50
 
 
+def test_answers_that_are_slow_ration_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that takes long for every answer costs a storm of messages a quarter of the time at most."""
+    monkeypatch.setattr("exporter.alerts.composing.facts.PATIENCE_SECONDS", 0.5)
+    asked = 0
+
+    def slow(path: str, params: Mapping[str, str]) -> Any:
+        nonlocal asked
+        asked += 1
+        time.sleep(0.1)
+        return {"results": []}
+
+    composer = Composer(config(), source=InProcessFacts(slow), clock=ManualClock())
+    began = time.monotonic()
+    for place in range(200):
+        composer.compose(notification(alert("MLColumnDrift", column="a", window=f"{place + 1}d")))
+    assert time.monotonic() - began < 3.0
+    assert 5 <= asked < 50
+
+
 @pytest.mark.parametrize(
     "body",
     [b"<html>", b"[]", b"{}", b'{"results": 5}', b'{"results": [{"metrics": {"f1": 7}}]}', b"null", b"\xff",

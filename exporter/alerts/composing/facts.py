@@ -27,6 +27,10 @@ MOST_BYTES: Final = 8 * 1024 * 1024
 REST_SECONDS: Final = 30.0
 """An exporter that did not answer is not asked again for so long."""
 KEPT_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 10.0
+"""Waiting for answers, of all messages together, that may be used up before it is rationed ..."""
+PATIENCE_RATIO: Final = 0.25
+"""... to this share of the time: a slow exporter makes messages poorer, not late."""
 _MOST_KEPT = 200
 _PIECE = 1 << 16
 
@@ -157,13 +161,14 @@ class HttpFacts:
 
 
 class KeptFacts:
-    """A source whose answers, and refusals, are kept for some seconds."""
+    """A source whose answers, and refusals, are kept for some seconds, and whose slowness costs little."""
 
     def __init__(self, source: FactsSource, *, seconds: float = KEPT_SECONDS) -> None:
         self._source = source
         self._seconds = seconds
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[object, ...], tuple[float, Any]] = OrderedDict()
+        self._patience, self._counted = PATIENCE_SECONDS, time.monotonic()
 
     def get(self, path: str, params: Mapping[str, str]) -> Any:
         key = (path, *sorted(params.items()))
@@ -173,10 +178,13 @@ class KeptFacts:
         if known is not None and now < known[0]:
             answer = known[1]
         else:
+            if not self._patient(0.0):
+                raise FactsUnavailableError("it answers too slowly")
             try:
                 answer = self._source.get(path, params)
             except FactsUnavailableError as error:
                 answer = error
+            self._patient(time.monotonic() - now)
             with self._lock:
                 self._kept[key] = (time.monotonic() + self._seconds, answer)
                 self._kept.move_to_end(key)
@@ -185,3 +193,12 @@ class KeptFacts:
         if isinstance(answer, FactsUnavailableError):
             raise FactsUnavailableError(str(answer), missing=answer.missing)
         return answer
+
+    def _patient(self, waited: float) -> bool:
+        """Count time that was waited; whether there is patience left."""
+        with self._lock:
+            now = time.monotonic()
+            regained = (now - self._counted) * PATIENCE_RATIO
+            self._patience = min(PATIENCE_SECONDS, self._patience + regained) - waited
+            self._counted = now
+            return self._patience > 0
