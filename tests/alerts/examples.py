@@ -105,7 +105,7 @@ def message(
         group=of_group,
         severity=severity if severity is not None else highest,
         alerts=tuple(NotifiedAlert(view.alert, view.change, i + 1) for i, view in enumerate(views)),
-        firing=firing + omitted,
+        firing=firing + omitted + (kind is Kind.SILENCE),
         omitted=omitted,
         text=text,
     )

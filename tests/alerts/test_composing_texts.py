@@ -348,6 +348,25 @@ def test_plain_form_is_bounded_and_tells_what_it_leaves_out() -> None:
     assert text.endswith(f"... and {100 - told} more")
 
 
+def test_heartbeat_that_is_back_is_no_silence_any_more() -> None:
+    """The message on a missing heartbeat fires, the one on its return is resolved."""
+    group, composer = (
+        Group("heartbeat", "heartbeat", {}),
+        Composer(config(), source=None, clock=ManualClock()),
+    )
+    told = [
+        composer.compose(
+            Notification("n", 0.0, Kind.SILENCE, group, Severity.CRITICAL, (), firing, text=text)
+        )
+        for firing, text in ((1, "Nothing is heard."), (0, "It is heard again."))
+    ]
+    assert [message.status for message in told] == ["firing", "resolved"]
+    assert [message.title for message in told] == [
+        "Silence: Nothing is heard.",
+        "Resolved: It is heard again.",
+    ]
+
+
 def test_plain_form_of_hostile_content_is_printable() -> None:
     """No control characters, no marks that turn the writing, nothing endless."""
     message = plain_message(examples.hostile("\x00\x1b[31m\u202e" + "x" * 10**6).notification, examples.NOW)

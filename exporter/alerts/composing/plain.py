@@ -35,7 +35,7 @@ def plain_message(notification: Notification, now: float) -> Message:
     views = tuple(_view(notified) for notified in notification.alerts[:MOST_VIEWS])
     models = {view.alert.model for view in views}
     versions = {view.alert.labels.get("version", "") for view in views}
-    firing = notification.firing > 0 or notification.kind is Kind.SILENCE
+    firing = notification.firing > 0
     left_out = len(notification.alerts) - len(views)
     kept = replace(
         notification,
@@ -62,7 +62,9 @@ def plain_message(notification: Notification, now: float) -> Message:
 
 def plain_title(notification: Notification, *, firing: bool) -> str:
     """One line without any template."""
-    head = _HEADS.get(notification.kind) or ("Firing" if firing else "Resolved")
+    head = "Firing" if firing else "Resolved"
+    if firing or notification.kind is Kind.TEST:
+        head = _HEADS.get(notification.kind, head)
     if not notification.alerts:
         return line(f"{head}: {notification.text}" if notification.text else head, TITLE_LENGTH)
     first = notification.alerts[0].alert
