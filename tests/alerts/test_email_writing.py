@@ -20,6 +20,7 @@ from PIL import Image
 from exporter.alerts.addresses import parse_mailboxes
 from exporter.alerts.channels.email.threads import message_id, root_id, state_of, subject_of, topic_of
 from exporter.alerts.channels.email.writing import Form, Writer
+from exporter.alerts.composing.plain import plain_message
 from exporter.alerts.composing.templates import Templates
 from exporter.alerts.records import Change, Facts, Kind, Severity
 from tests.alerts.examples import (
@@ -241,6 +242,14 @@ def test_reminders_say_that_it_still_fires():
     made = performance_drop()
     reminder = replace(made, notification=replace(made.notification, kind=Kind.REMINDER))
     assert state_of(reminder) == "STILL FIRING:1"
+
+
+def test_heartbeat_that_is_heard_again_is_the_end_of_the_silence():
+    """The same kind of notification tells of both."""
+    silent = missing_heartbeat().notification
+    again = plain_message(replace(silent, firing=0, text="A heartbeat is heard again."), NOW)
+    assert state_of(plain_message(silent, NOW)) == "SILENCE"
+    assert state_of(again) == "RESOLVED"
 
 
 def test_no_data_is_said_of_a_group_only_when_it_holds_for_all():

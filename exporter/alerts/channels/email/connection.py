@@ -195,7 +195,7 @@ class Connection:
         except ValueError:
             smtp.docmd("*")
             return 535, b"its challenge is not base64"
-        digest = hmac.new(password.encode(), challenge, "md5").hexdigest()
+        digest = hmac.new(password.encode("utf-8", "surrogateescape"), challenge, "md5").hexdigest()
         return smtp.docmd(to_base64(f"{username} {digest}"))
 
     # -- a message --------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Redactor:
 
 
 def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
+    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
 
 
 def refused(reply: Reply, doing: str, *, content: bool = False) -> DeliveryError:

@@ -71,7 +71,7 @@ def why(error: Exception, timeout: float) -> str:
 
 
 def to_base64(text: str) -> str:
-    return base64.b64encode(text.encode("utf-8")).decode("ascii")
+    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode("ascii")
 
 
 def stuffed(email: bytes) -> bytes:

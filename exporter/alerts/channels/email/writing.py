@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from exporter.alerts.addresses import Mailbox
 from exporter.alerts.channels.email.pictures import Picture, limits_of, pictures_of
 from exporter.alerts.channels.email.presenting import presentable
-from exporter.alerts.channels.email.threads import message_id, root_id, subject_of, topic_of
+from exporter.alerts.channels.email.threads import message_id, root_id, state_of, subject_of, topic_of
 from exporter.alerts.composing.figures import line
 from exporter.alerts.composing.plain import plain_text
 from exporter.alerts.records import Delivery, Kind, Message, Severity
@@ -96,7 +96,13 @@ class Writer:
         self, message: Message, delivery: Delivery, text: str, pictures: Mapping[int, Picture]
     ) -> EmailMessage:
         html = _text(
-            self.templates.render("email.html", message=message, charts=pictures, limits=limits_of(message))
+            self.templates.render(
+                "email.html",
+                message=message,
+                charts=pictures,
+                limits=limits_of(message),
+                state=state_of(message),
+            )
         )
         mark = hashlib.sha256(f"{message.notification.id}\0{self.channel}".encode()).hexdigest()[:24]
         whole = EmailMessage()
@@ -149,7 +155,7 @@ class Writer:
         yield "Auto-Submitted", "auto-generated"
         yield "X-Auto-Response-Suppress", "All"
         yield "List-Id", f"<{_slug(self.channel)}.ml-exporter.{domain.strip('[]').replace(':', '-')}>"
-        if message.severity is Severity.CRITICAL and message.status == "firing":
+        if message.severity is Severity.CRITICAL and _fires(message):
             yield "Importance", "high"
             yield "X-Priority", "1 (Highest)"
             yield "Priority", "urgent"
@@ -167,6 +173,12 @@ class Writer:
             shown = line(text, 200)
             if shown:
                 yield name, shown
+
+
+def _fires(message: Message) -> bool:
+    """Whether it tells of something that goes on, not only of what ended."""
+    told = any(view.alert.firing for view in message.views) or not message.views
+    return message.status == "firing" and told
 
 
 def _part() -> Any:
