@@ -30,6 +30,7 @@ ORDER = (
     "estimation",
     "multivariate",
     "coverage",
+    "alerting_rules",
     "notification_storm",
     "notification_faults",
 )

@@ -13,7 +13,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,23 +91,29 @@ def samples(model: str, columns: int, now: float, round_: int, *, sick: bool) ->
 
 
 class Page:
-    """Ready bytes that change every few seconds."""
+    """Ready bytes, made before anything is measured; those of a round follow on those of the one before."""
 
     def __init__(self, models: int, columns: int) -> None:
-        self._exposition = Exposition()
-        self._models, self._columns, self._round = models, columns, 0
-        self.render()
+        self._bytes: list[bytes] = []
+        self._begin = time.monotonic()
+        self.series = 0
+        exposition = Exposition()
+        for round_ in range(1, ROUNDS + 3):
+            at = time.time() + INTERVAL * round_
+            for number in range(models):
+                rows = samples(f"model_{number}", columns, at, round_, sick=number % 10 == 0)
+                exposition.update(f"model_{number}", rows)
+            snapshot = exposition.snapshot((), made_at=at)
+            self._bytes.append(snapshot.text)
+            self.series = snapshot.series
 
-    def render(self) -> None:
-        self._round += 1
-        now = time.time()
-        for number in range(self._models):
-            rows = samples(f"model_{number}", self._columns, now, self._round, sick=number % 10 == 0)
-            self._exposition.update(f"model_{number}", rows)
-        self.snapshot = self._exposition.snapshot((), made_at=now)
+    def start(self) -> None:
+        self._begin = time.monotonic()
 
     def answer(self, *_: object) -> tuple[bytes, dict[str, str]]:
-        return self.snapshot.text, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        round_ = int((time.monotonic() - self._begin) / INTERVAL)
+        body = self._bytes[min(round_, len(self._bytes) - 1)]
+        return body, {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
 
 def short_rules(directory: Path) -> list[Path]:
@@ -128,34 +133,23 @@ def free_port() -> int:
 
 def measure(program: Path, models: int, columns: int) -> None:
     page = Page(models, columns)
-    stop = threading.Event()
-
-    def change() -> None:
-        while not stop.wait(INTERVAL):
-            page.render()
-
-    changing = threading.Thread(target=change)
     with tempfile.TemporaryDirectory() as directory, serving(page.answer) as address:
         rules = short_rules(Path(directory))
         with running_prometheus(
             program, Path(directory), address, free_port(), interval=f"{INTERVAL}s", rule_files=rules
         ) as prometheus:
-            changing.start()
-            try:
-                time.sleep(INTERVAL * ROUNDS + 15)
-                groups = requests.get(f"{prometheus.url}/api/v1/rules", timeout=30).json()["data"]["groups"]
-                made = prometheus.values('count by (__name__) ({__name__=~".+:.+:.+"})', "__name__")
-                alerts = prometheus.values("count by (alertstate) (ALERTS)", "alertstate")
-            finally:
-                stop.set()
-                changing.join()
-        report(page, groups, made, alerts)
+            page.start()
+            time.sleep(INTERVAL * ROUNDS + 15)
+            groups = requests.get(f"{prometheus.url}/api/v1/rules", timeout=30).json()["data"]["groups"]
+            made = prometheus.values('count by (__name__) ({__name__=~".+:.+:.+"})', "__name__")
+            alerts = prometheus.values("count by (alertstate) (ALERTS)", "alertstate")
+    report(page, groups, made, alerts)
 
 
 def report(
     page: Page, groups: list[dict[str, object]], made: dict[str, float], alerts: dict[str, float]
 ) -> None:
-    print(f"{page.snapshot.series:,} series scraped, {sum(made.values()):,.0f} recorded, alerts {alerts}")
+    print(f"{page.series:,} series scraped, {sum(made.values()):,.0f} recorded, alerts {alerts}")
     for name, count in sorted(made.items(), key=lambda item: -item[1]):
         print(f"  {count:8,.0f} {name}")
     print(f"{sum(float(str(group['evaluationTime'])) for group in groups):.2f} s for one round of all groups")
