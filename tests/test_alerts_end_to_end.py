@@ -347,5 +347,78 @@ def test_drift_and_a_drop_alert_and_healthy_rows_do_not(
         }
 
 
+TROUBLED = """
+defaults:
+  task: binary
+  columns: {id: id, timestamp: at, prediction: answer, score: score, label: truth}
+  features: {distance: numeric, height: numeric, carrier: categorical}
+  windows: [1h, 6h]
+  evaluation_interval: 200ms
+  counter_warmup: 0s
+models:
+  silent: {stale_after: 2s, alerts: {batch_age: 1s}}
+  cramped: {max_series: 100}
+  old: {alerts: {baseline_age: 1s}}
+  gappy: {quality: {validation_rules: {distance: {not_null: true}}}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.prometheus
+def test_what_a_real_exporter_says_of_trouble_makes_its_alert_fire(
+    running_exporter: Callable[..., RunningExporter],
+    requires_program: Callable[[str], Path],
+    free_port: Callable[[], int],
+    tmp_path: Path,
+) -> None:
+    """Silence, a spent budget, an old baseline, missing values, rejected rows and a kill are each told of."""
+    program = requires_program("prometheus")
+    exporter = running_exporter(TROUBLED)
+    client = Client(exporter.url)
+    models = ("silent", "cramped", "old", "gappy")
+    for number, model in enumerate(models):
+        client.create_baseline(model, frame(1000, "b", shift=0.0, seed=number))
+        rows = frame(500, "r", shift=0.0, seed=10 + number)
+        client.push(model, rows.assign(distance=rows["distance"].where(rows.index % 4 > 0)), version="v1")
+    targets = {"ml-exporter": exporter.url.removeprefix("http://")}
+    rejected = json.dumps([{"id": None, "answer": True, "distance": 1.0}, *json.loads(_good(5))])
+    with running_prometheus(
+        program, tmp_path, targets, free_port(), rule_files=quick_rules(tmp_path)
+    ) as prometheus:
+        prometheus.wait_for_scrape("ml-exporter")
+
+        def told(model: str, alert: str, severity: str) -> bool:
+            labels = [alert["labels"] for alert in alerts_of(prometheus)]
+            wanted = {"model": model, "alertname": alert, "severity": severity}
+            return any(wanted.items() <= found.items() for found in labels)
+
+        expected = {
+            ("silent", "MLBatchesStale", "warning"),
+            ("silent", "MLBatchesStale", "critical"),
+            ("cramped", "MLSeriesDropped", "warning"),
+            ("old", "MLBaselineOld", "info"),
+            ("gappy", "MLValidationRuleFailing", "warning"),
+            ("gappy", "MLCompletenessLow", "warning"),
+        }
+        wait_until(lambda: all(told(*one) for one in expected), 40)
+        assert not any(told(model, "MLBatchesStale", "warning") for model in models[1:])
+        assert not any(told(model, "MLSeriesDropped", "warning") for model in ("silent", "old", "gappy"))
+
+        def refused() -> bool:
+            url = f"{exporter.url}/api/v1/models/gappy/batches?version=v1"
+            headers = {"Content-Type": "application/json"}
+            assert requests.post(url, data=rejected, headers=headers, timeout=10).status_code == 202
+            return told("gappy", "MLRowsRejected", "warning")
+
+        wait_until(refused, 40)
+        exporter.kill()
+        wait_until(lambda: ("MLExporterDown", "critical") in firing_of_all(prometheus), 40)
+
+
+def _good(rows: int) -> str:
+    made = frame(rows, f"g{time.time()}", shift=0.0, seed=3).drop(columns="truth")
+    return str(made.to_json(orient="records"))
+
+
 def firing_of_all(prometheus: Prometheus) -> set[tuple[str, str]]:
     return {(a["labels"]["alertname"], a["labels"]["severity"]) for a in alerts_of(prometheus)}
