@@ -18,7 +18,7 @@ from PIL import Image
 from exporter.alerts.charts import chart_png
 from exporter.alerts.charts.axes import number_text, time_ticks, timespan_text, value_ticks
 from exporter.alerts.charts.drawing import printable
-from exporter.alerts.charts.limits import Limit, limit_of
+from exporter.alerts.charts.limits import Limit, in_percent, limit_of
 from exporter.alerts.charts.points import MOST_POINTS, runs_of
 from exporter.alerts.records import Facts
 from tests.alerts.examples import HOSTILE, HOUR, NOW, column_drift, hostile, performance_drop
@@ -234,6 +234,7 @@ def test_settings_of_others_are_neither_used_nor_changed():
         (24, "UTC", ["12:00", "18:00", "1 Jun", "06:00", "12:00"]),
         (24, "Asia/Kolkata", ["18:00", "1 Jun", "06:00", "12:00"]),
         (24 * 5, "UTC", ["28 May", "29 May", "30 May", "31 May", "1 Jun"]),
+        (24 * 12, "UTC", ["22 May", "25 May", "28 May", "31 May"]),
         (24 * 30, "UTC", ["4 May", "11 May", "18 May", "25 May", "1 Jun"]),
         (24 * 200, "Europe/Berlin", ["2026", "Mar 2026", "May 2026"]),
         (24 * 3000, "UTC", ["2020", "2022", "2024", "2026"]),
@@ -258,6 +259,16 @@ def test_time_span_names_its_zone():
     """Nobody has to guess which clock is meant."""
     assert timespan_text(NOW - 24 * HOUR, NOW, UTC) == "31 May 12:00 – 1 Jun 12:00 UTC"  # noqa: RUF001
     assert timespan_text(NOW - HOUR, NOW, ZoneInfo("America/New_York")) == "1 Jun 07:00 – 08:00 EDT"  # noqa: RUF001
+
+
+def test_shares_are_in_percent():
+    """As the message writes them; statistics and metrics are numbers."""
+    assert in_percent(Facts("ml_quality_validity_ratio", unit="ratio"))
+    assert in_percent(Facts("ml_drifted_columns_ratio", unit="ratio"))
+    assert not in_percent(Facts("performance", unit="ratio"))
+    assert not in_percent(Facts("drift", unit="ratio"))
+    share = Facts("ml_labeled_ratio", 0.4, 0.5, unit="ratio", history=((NOW - 9, 0.9), (NOW, 0.4)))
+    assert draw(share) != draw(replace(share, measure="drift"))
 
 
 def test_values_at_the_axis_are_round():

@@ -478,6 +478,15 @@ def test_end_is_told_apart(writer):
     assert "silences/new" not in html_of(gone) + text_of(gone)
 
 
+def test_change_is_of_the_exact_values(writer):
+    """What the message's line says, not the difference of what was rounded for its sake."""
+    view = performance_drop().views[0]
+    facts = replace(view.facts, current=0.72649, baseline=0.89251, history=())
+    html = html_of(parsed(written(writer, message((replace(view, facts=facts),), title="x"))[Form.HTML]))
+    for shown in ("0.726", "0.893", "−0.166"):  # noqa: RUF001
+        assert f">{shown}</div>" in html
+
+
 @pytest.mark.parametrize(
     ("severity", "colour"), [("critical", "#b42318"), ("warning", "#b54708"), ("info", "#175cd3")]
 )

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 HOUR = 3600
 DAY = 24 * HOUR
 _TIME_STEPS = (300, 600, 900, 1800, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR)
-_DAY_STEPS = (1, 2, 7, 14)
+_DAY_STEPS = (1, 2, 3, 4, 7, 14)
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -33,14 +33,31 @@ def value_ticks(low: float, high: float, *, most: int) -> tuple[list[float], int
     return ticks, decimals if decimals <= 4 and max(abs(low), abs(high)) < 1e5 else -1
 
 
-def number_text(value: float) -> str:
+def tick_text(value: float, decimals: int, *, percent: bool = False) -> str:
+    """A round value of the axis.
+
+    Examples
+    --------
+    >>> tick_text(0.1, 2), tick_text(0.1, 2, percent=True), tick_text(1e9, -1)
+    ('0.10', '10 %', '1e+09')
+    """
+    if decimals < 0:
+        return f"{value:.3g}"
+    return f"{value * 100:.{max(0, decimals - 2)}f} %" if percent else f"{value:.{decimals}f}"
+
+
+def number_text(value: float, *, percent: bool = False) -> str:
     """The number in at most eight characters or so, for a label.
 
     Examples
     --------
     >>> [number_text(v) for v in (0.70712, 0.00001234, 12345.6, 1234567.0, 3.0)]
     ['0.707', '1.23e-05', '12,346', '1.23e+06', '3']
+    >>> number_text(0.70712, percent=True)
+    '70.7 %'
     """
+    if percent:
+        return f"{number_text(value * 100)} %"
     size = abs(value)
     return f"{value:,.0f}" if 1000 <= size < 1e6 else f"{value:.3g}"
 
@@ -98,9 +115,9 @@ def timespan_text(first: float, last: float, timezone: tzinfo) -> str:
     """From when to when, with the name of the time zone."""
     begin, end = datetime.fromtimestamp(first, timezone), datetime.fromtimestamp(last, timezone)
     zone = end.tzname() or ""
-    if end - begin > timedelta(days=10):
-        return f"{_day(begin)} {begin.year} – {_day(end)} {end.year} {zone}"  # noqa: RUF001
     year = "" if begin.year == end.year else f" {begin.year}"
+    if end - begin > timedelta(days=10):
+        return f"{_day(begin)}{year} – {_day(end)} {end.year} {zone}"  # noqa: RUF001
     until = f"{end:%H:%M}" if begin.date() == end.date() else f"{_day(end)} {end:%H:%M}"
     return f"{_day(begin)}{year} {begin:%H:%M} – {until} {zone}"  # noqa: RUF001
 

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, get_font
 from PIL import Image
 
-from exporter.alerts.charts.axes import number_text, time_ticks, timespan_text, value_ticks
-from exporter.alerts.charts.limits import Limit
+from exporter.alerts.charts.axes import number_text, tick_text, time_ticks, timespan_text, value_ticks
+from exporter.alerts.charts.limits import Limit, in_percent
 from exporter.alerts.charts.points import MOST_POINTS, Point, Run, shown
 from exporter.alerts.records import Facts
 
@@ -76,7 +76,8 @@ class Drawing:
         self._top, self._bottom = 30.0, 22.0
         self._low, self._high = self._reach()
         ticks, decimals = value_ticks(self._low, self._high, most=max(2, (height - 52) // 30))
-        self._values = [(v, f"{v:.{decimals}f}" if decimals >= 0 else f"{v:.3g}") for v in ticks]
+        percent = in_percent(facts)
+        self._values = [(value, tick_text(value, decimals, percent=percent)) for value in ticks]
         self._left = 16 + max((self._text_width(text, 10) for _, text in self._values), default=0.0)
         self._right = 20 + max(self._text_width(line.text, 11, bold=line.bold) for line in self._lines)
         self._axes: Any = self._figure.add_axes(
@@ -224,14 +225,16 @@ class Drawing:
 
 
 def _levels(facts: Facts, points: Sequence[Point], limit: Limit | None) -> list[_Line]:
+    def line(value: float, word: str, colour: str, style: Any = None) -> _Line:
+        text = f"{word} {number_text(value, percent=in_percent(facts))}"
+        return _Line(value, text, colour, style, bold=style is None)
+
     kept: list[_Line] = []
     if shown(facts.baseline):
-        kept.append(_Line(facts.baseline, f"baseline {number_text(facts.baseline)}", _BASELINE, (0, (5, 3))))
+        kept.append(line(facts.baseline, "baseline", _BASELINE, (0, (5, 3))))
     if limit is not None:
-        kept.append(_Line(limit.value, f"threshold {number_text(limit.value)}", _ALARM, (0, (1.5, 1.5))))
-    last = points[-1][1]
-    word = "last" if facts.current is None else "now"
-    kept.append(_Line(last, f"{word} {number_text(last)}", _LINE, None, bold=True))
+        kept.append(line(limit.value, "threshold", _ALARM, (0, (1.5, 1.5))))
+    kept.append(line(points[-1][1], "last" if facts.current is None else "now", _LINE))
     return kept
 
 

@@ -65,6 +65,11 @@ def limit_of(facts: Facts, subject: str = "") -> Limit | None:
     return Limit(threshold, "below" if below else None)
 
 
+def in_percent(facts: Facts) -> bool:
+    """Whether a measure is a share of rows or columns, which people read in percent."""
+    return facts.unit == "ratio" and ("quality" in facts.measure or facts.measure.endswith("_ratio"))
+
+
 def _of_drop(facts: Facts, threshold: float, metric: str) -> Limit | None:
     baseline, current = _finite(facts.baseline), _finite(facts.current)
     if baseline is None or metric == "bias":  # the bias has no drop: its baseline is near 0 by design

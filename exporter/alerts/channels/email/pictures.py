@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -72,6 +73,16 @@ def limits_of(message: Message) -> Mapping[int, tuple[float, str]]:
     return found
 
 
+def changes_of(message: Message) -> Mapping[int, float]:
+    """How far values are from their baselines, by the place of their alert; of exact values, then rounded."""
+    found: dict[int, float] = {}
+    for place, view in enumerate(message.views):
+        current, baseline = view.facts.current, view.facts.baseline
+        if current is not None and baseline is not None and math.isfinite(current - baseline):
+            found[place] = float(f"{current - baseline:.3g}")
+    return found
+
+
 def subject_of(view: View) -> str:
     """The performance metric or quality check that an alert is about."""
     labels = view.alert.labels
@@ -96,13 +107,24 @@ def _drawn(view: View, timezone: tzinfo) -> bytes | None:
 
 
 def _title(view: View) -> str:
-    labels = view.alert.labels
-    what = labels.get("metric") or labels.get("column") or labels.get("check") or view.facts.measure
+    labels, measure = view.alert.labels, view.facts.measure
+    what = labels.get("metric") or _in_words_of(measure)
+    if measure == "performance_estimate":
+        what = f"estimated {what}"
     if labels.get("method"):
-        what = f"{labels['method']} of {what}"
-    whose = " ".join(filter(None, (labels.get("model"), labels.get("version"))))
+        what = labels["method"]
+    if labels.get("column"):
+        what = f"{what} of {labels['column']}"
     over = f" over {labels['window']}" if labels.get("window") else ""
+    version = labels.get("version", "")
+    whose = " ".join(filter(None, (labels.get("model"), version if version != "default" else "")))
     return line(f"{what}{over} · {whose}" if whose else f"{what}{over}", 120)
+
+
+def _in_words_of(measure: str) -> str:
+    """The name of a measure without what only machines need."""
+    known = measure.removeprefix("ml_").removeprefix("segment_").removeprefix("quality_")
+    return known.removesuffix("_ratio").replace("_", " ")
 
 
 def _in_words(view: View) -> str:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from exporter.alerts.composing.figures import clean, line
 from exporter.alerts.records import Alert, Facts, Message, View, WorstColumn
 
+NO_VERSION = "default"
+"""What the version of a model is called that has none."""
 MOST_LABELS = 16
 MOST_COLUMNS = 10
 LONGEST_LINK = 2000
@@ -25,7 +27,7 @@ def presentable(message: Message) -> Message:
         notification=replace(notification, group=group, text=clean(notification.text, 2000)),
         title=line(message.title, 150),
         model=line(message.model, 100),
-        version=line(message.version, 60),
+        version="" if message.version == NO_VERSION else line(message.version, 60),
         views=tuple(_view(view) for view in message.views),
         links=_links(message.links),
     )
@@ -76,7 +78,7 @@ def _facts(facts: Facts) -> Facts:
 
 
 def _number(value: float | None) -> float | None:
-    """Three significant digits, so that differences of what is shown are what is shown."""
+    """Three significant digits, as much as a reader needs to compare two values."""
     if value is None or not math.isfinite(value):
         return None
     return value if abs(value) >= 1000 else float(f"{value:.3g}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from exporter.alerts.composing.figures import line
+from exporter.alerts.composing.figures import line, rfc3339
 from exporter.alerts.records import Change, Kind, Message, Notification
 
 SUBJECT_LENGTH = 120
@@ -24,7 +23,7 @@ def message_id(notification: Notification, channel: str, domain: str) -> str:
     >>> message_id(made, "mail", "example.org")
     '<9536de8a052ec6a256bfa59f.notification@example.org>'
     """
-    return f"<{_digest(notification.id, channel)}.notification@{_right_side(domain)}>"
+    return f"<{digest(notification.id, channel)}.notification@{_right_side(domain)}>"
 
 
 def root_id(notification: Notification, thread: Mapping[str, Any] | None, domain: str) -> str:
@@ -32,8 +31,8 @@ def root_id(notification: Notification, thread: Mapping[str, Any] | None, domain
     kept = (thread or {}).get("root")
     if isinstance(kept, str) and kept.startswith("<") and kept.endswith(">") and kept.isprintable():
         return kept
-    day = datetime.fromtimestamp(notification.created, UTC).strftime("%Y%m%d")
-    return f"<{_digest(notification.group.id, day)}.{day}@{_right_side(domain)}>"
+    day = (rfc3339(notification.created) or "undated")[:10].replace("-", "")
+    return f"<{digest(notification.group.id, day)}.{day}@{_right_side(domain)}>"
 
 
 def topic_of(message: Message, thread: Mapping[str, Any] | None) -> str:
@@ -74,7 +73,8 @@ def state_of(message: Message) -> str:
     return "RESOLVED"
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """24 hexadecimal digits of some texts."""
     joined = "\0".join(parts).encode("utf-8", "replace")
     return hashlib.sha256(joined).hexdigest()[:24]
 

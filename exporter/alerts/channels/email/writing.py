@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -13,9 +12,9 @@ from enum import Enum
 from typing import Any, Protocol
 
 from exporter.alerts.addresses import Mailbox
-from exporter.alerts.channels.email.pictures import Picture, limits_of, pictures_of
+from exporter.alerts.channels.email.pictures import Picture, changes_of, limits_of, pictures_of
 from exporter.alerts.channels.email.presenting import presentable
-from exporter.alerts.channels.email.threads import message_id, root_id, state_of, subject_of, topic_of
+from exporter.alerts.channels.email.threads import digest, message_id, root_id, state_of, subject_of, topic_of
 from exporter.alerts.composing.figures import line
 from exporter.alerts.composing.plain import plain_text
 from exporter.alerts.records import Delivery, Kind, Message, Severity
@@ -74,15 +73,17 @@ class Writer:
             The built-in templates fail; the plain form needs none (`plain_may_work`).
         """
         policy = SMTPUTF8 if utf8 else SMTP
+        shown = presentable(message)
         if not delivery.plain:
-            shown = presentable(message)
             pictures = pictures_of(shown, self.timezone) if self.charts else {}
+            context = {"limits": limits_of(message), "changes": changes_of(message)}
             text = _text(self.templates.render("email.txt", message=shown))
-            if pictures:
-                yield Form.PICTURES, self._rich(shown, delivery, text, pictures).as_bytes(policy=policy)
-            yield Form.HTML, self._rich(shown, delivery, text, {}).as_bytes(policy=policy)
-        plain = self._headed(message, delivery, EmailMessage())
-        plain.set_content(_text(plain_text(message, PLAIN_LENGTH)), charset="utf-8", cte="quoted-printable")
+            for form, charts in ((Form.PICTURES, pictures), (Form.HTML, {})):
+                if charts or form is Form.HTML:
+                    html = _text(self._html(shown, charts=charts, **context))
+                    yield form, self._rich(shown, delivery, text, html, charts).as_bytes(policy=policy)
+        plain = self._headed(shown, delivery, EmailMessage())
+        plain.set_content(_text(plain_text(shown, PLAIN_LENGTH)), charset="utf-8", cte="quoted-printable")
         yield Form.PLAIN, plain.as_bytes(policy=policy)
 
     def thread(self, message: Message, delivery: Delivery) -> Mapping[str, Any] | None:
@@ -90,21 +91,15 @@ class Writer:
         if message.notification.kind is Kind.TEST:
             return None
         root = root_id(message.notification, delivery.thread, self.sender.domain)
-        return {"root": root, "topic": topic_of(message, delivery.thread)}
+        return {"root": root, "topic": topic_of(presentable(message), delivery.thread)}
+
+    def _html(self, message: Message, **context: Any) -> str:
+        return self.templates.render("email.html", message=message, state=state_of(message), **context)
 
     def _rich(
-        self, message: Message, delivery: Delivery, text: str, pictures: Mapping[int, Picture]
+        self, message: Message, delivery: Delivery, text: str, html: str, pictures: Mapping[int, Picture]
     ) -> EmailMessage:
-        html = _text(
-            self.templates.render(
-                "email.html",
-                message=message,
-                charts=pictures,
-                limits=limits_of(message),
-                state=state_of(message),
-            )
-        )
-        mark = hashlib.sha256(f"{message.notification.id}\0{self.channel}".encode()).hexdigest()[:24]
+        mark = digest(message.notification.id, self.channel)
         whole = EmailMessage()
         bodies = _part() if pictures else whole
         bodies["Content-Type"] = "multipart/alternative"
