@@ -29,6 +29,7 @@ from exporter.alerts.heartbeat import Heartbeat
 from exporter.alerts.housekeeping import Chore, Housekeeping
 from exporter.alerts.intake import Intake, Taken
 from exporter.alerts.loop import Loop
+from exporter.alerts.questions import Questions
 from exporter.alerts.records import Alert, Delivery, Message, Notification
 from exporter.alerts.store.notifications import insert_notification
 from exporter.alerts.store.store import AlertStore
@@ -102,6 +103,7 @@ class Bridge:
             raise
         self._dispatcher = Dispatcher(self._new_worker, on_hung=lambda: self._count_error("delivery"))
         self._dispatcher.use(opened, open_one)
+        self._questions = Questions(self._store)
         self._gauges = Gauges(self._store, self.telemetry, channels=lambda: self._dispatcher.channels)
         self._aggregation = self._loop("aggregation", self._aggregate)
         self._housekeeping = self._loop(
@@ -270,11 +272,21 @@ class Bridge:
         models: Collection[str] | None = None,
     ) -> dict[str, Any]:
         """Alerts, newest first: `alerts` and `next`."""
-        raise NotImplementedError
+        return self._questions.alerts(
+            model=model,
+            severity=severity,
+            state=state,
+            name=name,
+            start=start,
+            end=end,
+            limit=limit,
+            cursor=cursor,
+            models=models,
+        )
 
-    def alert(self, alert_id: str) -> dict[str, Any]:
+    def alert(self, alert_id: int | str, *, models: Collection[str] | None = None) -> dict[str, Any]:
         """The life of one alert; raises :class:`NotFoundError`."""
-        raise NotImplementedError
+        return self._questions.alert(alert_id, models=models)
 
     def alert_summary(
         self,
@@ -285,7 +297,7 @@ class Bridge:
         models: Collection[str] | None = None,
     ) -> dict[str, Any]:
         """Alerts counted by model, severity, state and name."""
-        raise NotImplementedError
+        return self._questions.summary(model=model, start=start, end=end, models=models)
 
     def notifications(
         self,
@@ -298,11 +310,13 @@ class Bridge:
         models: Collection[str] | None = None,
     ) -> dict[str, Any]:
         """Notifications with their deliveries, newest first: `notifications` and `next`."""
-        raise NotImplementedError
+        return self._questions.notifications(
+            model=model, channel=channel, state=state, limit=limit, cursor=cursor, models=models
+        )
 
     def rejected(self, *, limit: int = 100) -> dict[str, Any]:
         """Webhooks that could not be used, newest first: `rejected`."""
-        raise NotImplementedError
+        return self._questions.rejected(limit=limit)
 
     # -- hands on -----------------------------------------------------------------------------------
 

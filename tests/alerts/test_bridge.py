@@ -281,7 +281,62 @@ def test_every_family_of_the_bridge_is_filled(start, peer):
     wait_for(lambda: families - later <= {name for name, _ in bridge.telemetry.samples()})
     assert {name for name, _ in bridge.telemetry.samples()} <= families
     text = exposed(bridge).decode()
-    assert set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) <= families | {"ml_exporter_snapshot_timestamp_seconds"}
+    assert set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) <= families | {
+        "ml_exporter_snapshot_timestamp_seconds"
+    }
     assert value(bridge, "ml_bridge_ready") == 1
     assert abs(value(bridge, "ml_bridge_last_heartbeat_timestamp_seconds") - now()) < PATIENCE
     assert all(FAMILIES[name].produced for name in families)
+
+
+def test_secrets_appear_nowhere(start, peer, tmp_path, caplog, free_port):
+    """Tokens in URLs, headers and passwords are in no log, metric, answer or file of the store."""
+    caplog.set_level("DEBUG", logger="exporter")
+    peer.answer = lambda post: (500, {}) if post.path.startswith("/hook") else (403, {})
+    config = parse_bridge_config(
+        {
+            "channels": {
+                "hook": {
+                    "type": "webhook",
+                    "url": f"{peer.url}/hook/s3cr3t-one?key=s3cr3t-two",
+                    "secret": "s3cr3t-three",
+                    "headers": {"Authorization": "Bearer s3cr3t-four"},
+                },
+                "gone": {
+                    "type": "webhook",
+                    "url": f"http://u:s3cr3t-five@127.0.0.1:{free_port()}/s3cr3t-six",
+                },
+                "slack": {"type": "slack", "webhook_url": f"{peer.url}/services/s3cr3t-seven"},
+                "bot": {"type": "slack", "bot_token": "s3cr3t-eight", "channel": "C1", "api_url": peer.url},
+                "mail": {
+                    "type": "email",
+                    "smtp_server": "127.0.0.1",
+                    "smtp_port": free_port(),
+                    "tls": "none",
+                    "from": "a@example.org",
+                    "to": "b@example.org",
+                },
+            },
+            "links": {"exporter": f"http://127.0.0.1:{free_port()}", "token": "s3cr3t-nine"},
+        }
+    )
+    bridge = start()
+    bridge.reload(config)
+    bridge.take(a_payload([an_alert("MLPerformanceDrop", starts_at=now(), **CRITICAL)]))
+    tried = {"hook", "gone", "slack", "bot", "mail"}
+    wait_for(lambda: tried <= {one["channel"] for one in deliveries(bridge) if one["error"]})
+    for channel in tried:
+        with pytest.raises(DeliveryError) as caught:
+            bridge.test(channel)
+        assert "s3cr3t" not in str(caught.value)
+    everything = [str(deliveries(bridge)), exposed(bridge).decode(), caplog.text, str(bridge.config)]
+    everything += [str(vars(record)) for record in caplog.records]
+    bridge.stop()
+    everything += [
+        path.read_bytes().decode("latin-1") for path in (tmp_path / "data").iterdir() if path.is_file()
+    ]
+    assert not [text for text in everything if "s3cr3t" in text]
+
+
+def deliveries(bridge):
+    return [one for kept in bridge.notifications()["notifications"] for one in kept["deliveries"]]
