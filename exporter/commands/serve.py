@@ -17,6 +17,9 @@ from exporter.web.limits import WebLimits
 from exporter.web.local_bridge import BridgeFile
 from exporter.web.remote_bridge import BridgeAddress
 
+_WEBHOOKS = 32
+"""Of Alertmanager, at once: many groups come at the same moment."""
+
 
 @click.command()
 @file_option("--config.file", "config_file", "Configuration of the models (YAML).", required=True)
@@ -66,10 +69,13 @@ def serve(
     With --bridge.config.file SIGHUP reads the bridge's configuration again.
     """
     bridge = _bridge(bridge_config, bridge_url, bridge_token, bridge_ca)
+    usual = WebLimits()
+    webhooks = _WEBHOOKS if isinstance(bridge, BridgeFile) else usual.webhooks
     limits = WebLimits(
         body_seconds=read_timeout,
         ingestions=max_ingestions,
-        threads=max_ingestions + WebLimits().threads - WebLimits().ingestions,
+        webhooks=webhooks,
+        threads=usual.threads + max_ingestions - usual.ingestions + webhooks - usual.webhooks,
     )
     threadpool_limits(1, user_api="blas")  # batches share the cores; its threads would wait for each other
     settings = WebSettings(listen_address, web_config, allow_anonymous, external_url, limits)

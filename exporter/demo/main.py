@@ -1,4 +1,4 @@
-"""The demo: exporter, replay and closing tables in one process.
+"""The demo: exporter, bridge, replay and closing tables in one process.
 
 The exporter runs in this process and is reached by HTTP only, by the replay as by everybody else. Its clock
 is the replay's, so that delays of labels and of events are those of 2013.
@@ -16,17 +16,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+import requests
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from exporter.alerts.config import parse_bridge_config
 from exporter.client import Client
 from exporter.config import load_config
+from exporter.demo.alerting import BRIDGE, Watch
 from exporter.demo.flights import load_flights
 from exporter.demo.model import CHALLENGER, CHAMPION, VERSIONS, Classifiers, train
 from exporter.demo.replay import MODEL, Day, ReplayClock, Tally, closing, replay, replayed_days
 from exporter.demo.replay import days as replay_of
 from exporter.demo.report import comparison_table, drift_table, evaluated_at, performance_table, quality_table
 from exporter.web.assembly import DEFAULT_ADDRESS, Exporter, WebSettings
+from exporter.web.local_bridge import BridgeFile
 
 CONFIGURATION = Path(__file__).with_name("models.yml")
 
@@ -43,6 +47,10 @@ Performance             {url}/api/v1/models/{model}/performance
 Drift                   {url}/api/v1/models/{model}/drift
 Quality                 {url}/api/v1/models/{model}/quality
 Comparison              {url}/api/v1/models/{model}/comparisons
+Alerts, kept by the bridge in this process
+                        {url}/api/v1/alerts   {url}/api/v1/alerts/summary
+What an alert means     {url}/runbooks/
+Alertmanager's webhook  {url}/alertmanager
 
 What to look at while the year goes by:
   - temp drifts first, and the challenger, which extrapolates it, stops finding delays by summer: compare
@@ -95,13 +103,21 @@ def main(
 
         clock = ReplayClock(closing(dates[0]) - _DAY_SECONDS)
         config = load_config(CONFIGURATION)
-        exporter = Exporter(config, directory, WebSettings(listen_address), clock=clock)
+        bridge = BridgeFile(parse_bridge_config(BRIDGE))
+        exporter = Exporter(config, directory, WebSettings(listen_address), clock=clock, bridge=bridge)
         stack.callback(exporter.stop)
         exporter.start()
         client = stack.enter_context(Client(exporter.url))
         _create_baselines(client, classifiers)
+        windows = [window.name for window in config.models[MODEL].windows]
+        watch = Watch(client, _posting(exporter), windows[-1])
         console.print(_GUIDE.format(url=exporter.url, model=MODEL))
-        with _progress(console, len(dates)) as after_day:
+        with _progress(console, len(dates)) as progress:
+
+            def after_day(day: Day, tally: Tally) -> None:
+                watch.look(clock.time())
+                progress(day, tally)
+
             tally = replay(
                 replay_of(flights, classifiers, dates),
                 client,
@@ -114,9 +130,9 @@ def main(
             f"\nReplayed {tally.days} days in {time.monotonic() - started:.0f} s, set-up included: "
             f"{tally.predictions:,} predictions, {tally.labels:,} labels."
         )
-        _print_tables(
-            console, client, [window.name for window in config.models[MODEL].windows], tally.changed
-        )
+        _print_tables(console, client, windows, tally.changed)
+        watch.look(clock.time())
+        console.print(f"\n{_alerts_text(exporter)}")
         if not (exit_when_done or stop.is_set()):
             console.print(f"Still serving {exporter.url} (Ctrl-C stops).")
             stop.wait()
@@ -129,6 +145,25 @@ def _create_baselines(client: Client, classifiers: Classifiers) -> None:
         answers = classifiers.answer(held_out, version)
         labelled = answers.append_column("delayed", [held_out["delayed"].to_numpy(dtype=bool)])
         client.create_baseline(MODEL, labelled, version=version)
+
+
+def _posting(exporter: Exporter) -> Callable[[bytes], object]:
+    """Post a webhook to the exporter's own address, as Alertmanager would."""
+
+    def post(body: bytes) -> object:
+        headers = {"Content-Type": "application/json"}
+        answer = requests.post(f"{exporter.url}/alertmanager", data=body, headers=headers, timeout=30)
+        answer.raise_for_status()
+        return answer
+
+    return post
+
+
+def _alerts_text(exporter: Exporter) -> str:
+    """Say how many alerts there were."""
+    alerts = requests.get(f"{exporter.url}/api/v1/alerts?limit=1000", timeout=30).json()["alerts"]
+    firing = sum(alert["state"] == "firing" for alert in alerts)
+    return f"Alerts: {len(alerts)} of dropped performance, {firing} fire now ({exporter.url}/api/v1/alerts)."
 
 
 def _print_tables(console: Console, client: Client, windows: Sequence[str], changed: float) -> None:

@@ -134,7 +134,7 @@ def _notification(one: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "created": _time(one.get("created")),
         "severity": str(one.get("severity", "")),
-        "model": str(one.get("model") or "-"),
+        "model": ", ".join(map(str, one.get("models") or ())) or "-",
         "of": (of or str(one.get("kind", "")))[:300],
         "deliveries": [_delivery(delivery) for delivery in one.get("deliveries", ())],
     }

@@ -200,8 +200,10 @@ def merged_summaries(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _visible(entries: Any, models: Models) -> list[Any]:
     """The entries that are of these models alone."""
-    return [
-        entry
-        for entry in entries
-        if models is None or (isinstance(entry, dict) and entry.get("model") in models)
-    ]
+    return [entry for entry in entries if models is None or _models_of(entry) <= set(models)]
+
+
+def _models_of(entry: Any) -> set[str]:
+    """Models that an alert, or a notification of several, is about; none counts as one without a name."""
+    told = entry.get("models") if isinstance(entry, dict) else None
+    return set(map(str, told or [entry.get("model", "") if isinstance(entry, dict) else ""]))
