@@ -145,8 +145,8 @@ def kills(count: int) -> None:
         ids = [identity for _, identity, _ in hooks]
         kept = sum(1 for _ in scene.bridge.all_alerts())
         print(
-            f"{count} kills: {kept} of {groups * 5} alerts in the history, {len(versions(hooks))} of {groups} "
-            f"groups told of by webhook in {len(ids)} messages with {len(set(ids))} ids, "
+            f"{count} kills: {kept} of {groups * 5} alerts in the history, {len(versions(hooks))} of "
+            f"{groups} groups told of by webhook in {len(ids)} messages with {len(set(ids))} ids, "
             f"{len(scene.mailbox.taken)} emails, {rest} waiting"
         )
 

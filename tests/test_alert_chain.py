@@ -34,7 +34,7 @@ models:
   fraud:
     task: binary
     columns: {id: id, timestamp: at, prediction: answer, score: score, label: truth}
-    features: {amount: numeric, country: categorical}
+    features: {amount: numeric, country: categorical, a: numeric, b: numeric, c: numeric, d: numeric}
     windows: [6h]
     evaluation_interval: 200ms
     counter_warmup: 0s
@@ -95,6 +95,7 @@ def frame(count: int, first: int, *, shift: float = 0.0) -> pd.DataFrame:
             "score": score,
             "amount": generator.normal(100, 15, count) + shift,
             "country": generator.choice(["AT", "DE"], count),
+            **{name: generator.normal(size=count) for name in "abcd"},
         }
     )
 
@@ -137,7 +138,7 @@ def answers(url: str, process: subprocess.Popen[bytes]) -> bool:
 def hurried(path: Path, target: Path) -> Path:
     """Copy a rule file without its waiting times."""
     text = re.sub(r"\n *(for|keep_firing_for|interval): \w+", "", path.read_text(encoding="utf-8"))
-    copy = target / path.name
+    copy = target / f"{path.parent.name}-{path.name}"
     copy.write_text(text, encoding="utf-8")
     return copy
 

@@ -57,7 +57,8 @@ class Composer:
         templates: Templates | None = None,
     ) -> None:
         self._links = config.links
-        self._reader = Reader(None if source is None else KeptFacts(source))
+        self._kept = None if source is None else KeptFacts(source)
+        self._reader = Reader(self._kept)
         self._clock = clock
         self._templates = templates
 
@@ -71,6 +72,8 @@ class Composer:
             return plain_message(notification, now)
 
     def _composed(self, notification: Notification, now: float) -> Message:
+        if self._kept is not None and any(told.change in _ENDED for told in notification.alerts):
+            self._kept.forget(now - notification.created)  # an end is told with values of after it
         budget = Budget()
         plain = plain_message(notification, now)
         views = tuple(

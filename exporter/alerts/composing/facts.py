@@ -170,6 +170,13 @@ class KeptFacts:
         self._kept: OrderedDict[tuple[object, ...], tuple[float, Any]] = OrderedDict()
         self._patience, self._counted = PATIENCE_SECONDS, time.monotonic()
 
+    def forget(self, seconds: float) -> None:
+        """Drop what was asked longer than so many seconds ago."""
+        oldest = time.monotonic() + self._seconds - max(0.0, seconds)
+        with self._lock:
+            for key in [key for key, (until, _) in self._kept.items() if until < oldest]:
+                del self._kept[key]
+
     def get(self, path: str, params: Mapping[str, str]) -> Any:
         key = (path, *sorted(params.items()))
         now = time.monotonic()
