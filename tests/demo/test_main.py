@@ -154,3 +154,15 @@ def test_demo_keeps_a_store_that_was_asked_for(tmp_path):
     table = re.compile(r"^│ (?:champion|challenger).*$", re.MULTILINE)
     assert len(table.findall(first.stdout)) == 12
     assert table.findall(second.stdout) == table.findall(first.stdout)
+
+
+@pytest.mark.slow
+def test_bridge_runs_with_the_exporter(demo):
+    """Alerts, runbooks and the bridge's families are where the demo says that they are."""
+    url, text = demo
+    alerts = requests.get(f"{url}/api/v1/alerts", timeout=10).json()["alerts"]
+    assert all(alert["model"] == MODEL for alert in alerts)
+    assert f"Alerts: {len(alerts)} of dropped performance" in text
+    assert f"{url}/alertmanager" in text
+    assert requests.get(f"{url}/runbooks/", timeout=10).ok
+    assert "ml_bridge_ready 1.0" in requests.get(f"{url}/metrics", timeout=10).text
