@@ -144,6 +144,8 @@ class TemporaryDeliveryError(DeliveryError):
         The message may have arrived all the same (the connection broke after it was sent).
     whole_channel : bool
         Nothing gets through now, not only this message: an unknown host, a refused connection.
+    partial : bool
+        Some receivers got it; the channel works, and only the others are tried again.
     """
 
     def __init__(
@@ -153,11 +155,13 @@ class TemporaryDeliveryError(DeliveryError):
         retry_after_seconds: float | None = None,
         uncertain: bool = False,
         whole_channel: bool = False,
+        partial: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
         self.uncertain = uncertain
         self.whole_channel = whole_channel
+        self.partial = partial
 
 
 class PermanentDeliveryError(DeliveryError):

@@ -32,7 +32,7 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def bridge(tmp_path, server):
+def settings(tmp_path, server):
     assert server.certificate is not None
     secret = tmp_path / "password"
     secret.write_text(f"{PASSWORD}\n")
@@ -48,7 +48,12 @@ def bridge(tmp_path, server):
         "to": ["team@example.org"],
         "timeout": "5s",
     }
-    running = Bridge(parse_bridge_config({"channels": {"mail": mail}}), tmp_path / "data", timing=QUICK)
+    return {"channels": {"mail": mail}}
+
+
+@pytest.fixture
+def bridge(tmp_path, settings):
+    running = Bridge(parse_bridge_config(settings), tmp_path / "data", timing=QUICK)
     running.start()
     yield running
     running.stop()
@@ -94,6 +99,34 @@ def test_refused_content_goes_in_the_plain_form(bridge, server):
     bridge.take(a_payload([alert(started=SystemClock().time())]))
     wait_for(lambda: len(server.received) == 1)
     assert server.received[0].email.get_content_type() == "text/plain"
+
+
+def test_one_recipient_refused_for_now_holds_up_nobody_else(bridge, server, settings):
+    """The channel works: other groups' messages are not paused with it."""
+    settings["channels"]["mail"]["to"].append("slow@example.org")
+    bridge.reload(parse_bridge_config(settings))
+    server.refused["slow@example.org"] = "450 4.2.0 greylisted, try again in 1000 seconds"
+    started = SystemClock().time()
+    for model in ("a", "b", "c", "d", "e"):
+        bridge.take(a_payload([alert(started=started, model=model)], group_labels={"model": model}))
+    wait_for(lambda: len(server.received) == 5)
+    assert {got.email["X-ML-Model"] for got in server.received} == {"a", "b", "c", "d", "e"}
+    assert {got.recipients for got in server.received} == {("team@example.org",)}
+
+
+def test_mended_password_is_used_at_once(bridge, server, settings):
+    """The long pause after a refused login ends with new settings."""
+    wrong = {**settings["channels"]["mail"], "password": "wrong"}
+    del wrong["password_file"]
+    bridge.reload(parse_bridge_config({"channels": {"mail": wrong}}))
+    bridge.take(a_payload([alert(started=SystemClock().time())]))
+    wait_for(lambda: any(command.startswith("AUTH") for command in server.commands))
+    wait_for(
+        lambda: bridge.telemetry.registry.get_sample_value("ml_bridge_throttled_total", {"channel": "mail"})
+    )
+    bridge.reload(parse_bridge_config(settings))
+    wait_for(lambda: len(server.received) == 1)
+    assert sum(command.startswith("AUTH") for command in server.commands) == 2
 
 
 def test_channel_is_tested(bridge, server):

@@ -274,6 +274,7 @@ def test_recipient_refused_for_now_is_tried_again_alone(certificate, open_channe
         ) as found:
             send(channel, message)
         assert found.value.retry_after_seconds == 300
+        assert found.value.partial
         assert not found.value.uncertain
         server.refused.clear()
         receipt = send(channel, message, attempt=2)
@@ -281,6 +282,15 @@ def test_recipient_refused_for_now_is_tried_again_alone(certificate, open_channe
     ids = [got.email["Message-ID"] for got in server.received]
     assert ids[0] == ids[1]
     assert receipt.detail.startswith("2 recipients")
+
+
+def test_recipient_refused_for_long_does_not_hold_up_the_others(certificate, open_channel, monkeypatch):
+    """After ten minutes it is a refusal like any other, named in the receipt."""
+    monkeypatch.setattr(channel_module, "STRAGGLERS_SECONDS", 0.0)
+    with MailServer(certificate=certificate) as server:
+        server.refused["full@example.org"] = "452 4.2.2 mailbox full"
+        receipt = send(open_channel(server, to=["team@example.org", "full@example.org"]))
+    assert receipt.detail.startswith("1 of 2 recipients, refused: full@example.org (452 4.2.2 mailbox full)")
 
 
 def test_all_recipients_refused_is_permanent_or_temporary_by_the_codes(certificate, open_channel):

@@ -57,6 +57,12 @@ class Circuit:
             self._pauses += 1
             self._probe = Wait(now, self._backoff.seconds(self._pauses))
 
+    def renewed(self) -> bool:
+        """The channel is another one now; True when the last one was open or paused until now."""
+        was_paused = self._throttle.seconds > 0
+        self._throttle = Wait()
+        return self.succeeded() or was_paused
+
     def succeeded(self) -> bool:
         """A delivery got through; True when the circuit was open until now."""
         was_open = self.opened_at is not None

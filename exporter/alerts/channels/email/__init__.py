@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.alerts.addresses import Mailbox, parse_mailboxes
@@ -20,14 +21,24 @@ FRESH_SECONDS = 30.0
 """A connection that rested longer is not used again."""
 MOST_SENT = 100
 """Messages on one connection."""
+STRAGGLERS_SECONDS = 600.0
+"""Recipients that are refused for now are tried again for so long: the group's next messages wait."""
 _MOST_REMEMBERED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A message that some recipients have, since when, and who."""
+
+    at: float
+    recipients: set[str] = field(default_factory=set)
 
 
 class EmailChannel:
     """A mail server and the recipients of one channel.
 
-    Used by one worker thread at a time. A recipient that was refused for now is tried again alone: who
-    already got a message does not get it twice, as long as the process lives.
+    Used by one worker thread at a time. Recipients that were refused for now are tried again alone, for
+    `STRAGGLERS_SECONDS`: who already got a message does not get it twice, as long as the process lives.
     """
 
     spacing_seconds = 0.0
@@ -44,13 +55,14 @@ class EmailChannel:
             settings.username, password, settings.ca_file,
         )  # fmt: skip
         self._connection: Connection | None = None
-        self._done: OrderedDict[str, set[str]] = OrderedDict()
+        self._begun: OrderedDict[str, _Begun] = OrderedDict()
 
     def send(self, message: Message, delivery: Delivery) -> Receipt:
         """Hand the message to the server for every recipient that has not got it yet."""
         connection = self._open()
         key = delivery.notification.id
-        done = self._done.get(key, set())
+        begun = self._begun.get(key) or _Begun(time.monotonic())
+        done = begun.recipients
         waiting = [box for box in self._recipients if box.address not in done]
         refusals: dict[str, Reply] = {}
         utf8 = self._sender.international or any(box.international for box in waiting)
@@ -60,18 +72,19 @@ class EmailChannel:
         form, email = self._fitting(connection, message, delivery, utf8=utf8)
         sent = self._transmit(connection, [box.address for box in waiting], email, utf8=utf8)
         refusals |= sent.refusals
-        done = done | set(sent.accepted)
-        self._remember(key, done)
-        later = [reply for reply in refusals.values() if reply.temporary]
+        done |= set(sent.accepted)
         if not done:
             raise none_accepted(refusals)
-        if later:
+        self._remember(key, begun)
+        later = [reply for reply in refusals.values() if reply.temporary]
+        if later and time.monotonic() - begun.at < STRAGGLERS_SECONDS:
             raise TemporaryDeliveryError(
                 f"{len(done)} of {len(self._recipients)} recipients got it, the others are tried again: "
                 f"{told_of(refusals)}",
                 retry_after_seconds=longest_wait(later),
+                partial=True,
             )
-        self._done.pop(key, None)
+        self._begun.pop(key, None)
         return Receipt(
             detail=self._detail(done, refusals, sent.answer),
             thread=self._writer.thread(message, delivery),
@@ -134,12 +147,11 @@ class EmailChannel:
             box.address: reply for box in boxes if box.international
         }
 
-    def _remember(self, key: str, done: set[str]) -> None:
-        if done:
-            self._done[key] = done
-            self._done.move_to_end(key)
-        while len(self._done) > _MOST_REMEMBERED:
-            self._done.popitem(last=False)
+    def _remember(self, key: str, begun: _Begun) -> None:
+        self._begun[key] = begun
+        self._begun.move_to_end(key)
+        while len(self._begun) > _MOST_REMEMBERED:
+            self._begun.popitem(last=False)
 
     def _detail(self, done: set[str], refusals: Mapping[str, Any], answer: str) -> str:
         whole = (
