@@ -75,7 +75,10 @@ class Questions:
         cursor: str | None = None,
         models: Collection[str] | None = None,
     ) -> dict[str, Any]:
-        """Alerts that still fired at `start` or later and began at `end` or earlier: `alerts` and `next`."""
+        """Alerts that still fired at `start` or later and began at `end` or earlier: `alerts` and `next`.
+
+        `notified` of each says which channels took it, how often, and when last.
+        """
         where = _alerts_where(model=model, start=start, end=end, models=models)
         if severity is not None:
             where.add("severity = ?", int(_severity(severity)))
@@ -89,8 +92,10 @@ class Questions:
         query = f"SELECT {_COLUMNS} FROM alerts WHERE {where.text} ORDER BY first_seen DESC, id DESC LIMIT ?"  # noqa: S608
         with self._store.read() as connection:
             rows = connection.execute(query, (*where.values, limit + 1)).fetchall()
+            notified = _notified(connection, [row[0] for row in rows[:limit]])
         following = _next(rows[limit - 1][13], rows[limit - 1][0]) if len(rows) > limit else None
-        return {"alerts": [_alert(row) for row in rows[:limit]], "next": following}
+        alerts = [{**_alert(row), "notified": notified.get(row[0], [])} for row in rows[:limit]]
+        return {"alerts": alerts, "next": following}
 
     def alert(self, alert_id: int | str, *, models: Collection[str] | None = None) -> dict[str, Any]:
         """One alert with its `events` and what was told of it; raises :class:`NotFoundError`."""
@@ -273,6 +278,21 @@ def _alert(row: Sequence[Any]) -> dict[str, Any]:
         "source": row[10],
         "generator_url": row[9],
     }
+
+
+def _notified(connection: sqlite3.Connection, alerts: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Where each alert was told of, and when each channel last took it."""
+    rows = connection.execute(
+        "SELECT t.alert, d.channel, max(d.finished), count(*)"
+        " FROM told_of t JOIN deliveries d ON d.notification = t.notification"
+        " WHERE t.alert IN (SELECT value FROM json_each(?)) AND d.state = 'delivered'"
+        " GROUP BY t.alert, d.channel ORDER BY t.alert, d.channel",
+        (orjson.dumps(list(alerts)).decode(),),
+    )
+    found: dict[int, list[dict[str, Any]]] = {}
+    for alert, channel, finished, times in rows:
+        found.setdefault(alert, []).append({"channel": channel, "at": rfc3339(finished), "times": times})
+    return found
 
 
 def _notification(connection: sqlite3.Connection, row: Sequence[Any]) -> dict[str, Any]:
