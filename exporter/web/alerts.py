@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from flask import Response
 
+from exporter.alerts.config import SEVERITIES
+from exporter.alerts.questions import DELIVERY_STATES, MOST, STATES
 from exporter.errors import BadRequestError, NotFoundError
 from exporter.web.answers import json_response
 from exporter.web.auth import Caller
@@ -16,12 +18,7 @@ from exporter.web.limits import MEBIBYTE, WebLimits
 from exporter.web.operation import JSON_TYPE, Scope, parse_time
 
 WEBHOOK_BYTES = 8 * MEBIBYTE
-MOST_ENTRIES = 1000
 _DEFAULT_ENTRIES = 100
-
-SEVERITIES = ("info", "warning", "critical")
-STATES = ("firing", "resolved", "silenced", "inhibited")
-DELIVERY_STATES = ("queued", "leased", "delivered", "dead")
 
 
 class AlertsApi:
@@ -126,10 +123,9 @@ def _choice(name: str, text: str | None, choices: tuple[str, ...]) -> str | None
 def _limit(text: str | None) -> int:
     if text is None:
         return _DEFAULT_ENTRIES
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_ENTRIES):
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST):
         raise BadRequestError(
-            f"expected a whole number from 1 to {MOST_ENTRIES} for the query parameter limit, "
-            f"but {text[:80]!r} came",
+            f"expected a whole number from 1 to {MOST} for the query parameter limit, but {text[:80]!r} came",
             code="bad_parameter",
         )
     return int(text)

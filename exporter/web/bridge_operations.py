@@ -79,7 +79,8 @@ ALERT_OPERATIONS: tuple[Operation, ...] = (
             "model": Parameter("string", "Only notifications of this model."),
             "channel": Parameter("string", "Only deliveries to this channel."),
             "state": Parameter(
-                "string", "Only those with a delivery that is `queued`, `leased`, `delivered` or `dead`."
+                "string",
+                "Only those with a `queued`, `leased`, `delivered`, `failed` (a test) or `dead` delivery.",
             ),
             **_PAGE,
         },

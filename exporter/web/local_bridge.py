@@ -14,7 +14,7 @@ from exporter.alerts.bridge import Bridge
 from exporter.alerts.composing.facts import FactsSource
 from exporter.alerts.config import BridgeConfig, load_bridge_config
 from exporter.clock import Clock
-from exporter.errors import BadRequestError, ConfigurationError, NotFoundError
+from exporter.errors import BadRequestError, ConfigurationError
 from exporter.web.bridge_protocol import Models
 
 logger = logging.getLogger(__name__)
@@ -93,10 +93,7 @@ class LocalBridge:
         return self._bridge.alerts(**asked)
 
     def alert(self, alert_id: int, *, models: Models) -> Mapping[str, Any]:
-        found = self._bridge.alert(str(alert_id))
-        if models is not None and found.get("model") not in models:
-            raise NotFoundError(f"there is no alert {alert_id}, or none that you may see")
-        return found
+        return self._bridge.alert(str(alert_id), models=models)
 
     def alert_summary(self, **asked: Any) -> Mapping[str, Any]:
         return self._bridge.alert_summary(**asked)

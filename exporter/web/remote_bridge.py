@@ -184,17 +184,20 @@ def _query(*, start: float | None = None, end: float | None = None, **asked: Any
 
 
 def merged_summaries(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summaries of several models as one: numbers add up, lists follow each other."""
+    """Summaries of several models as one: numbers add up, counts follow each other, most first."""
     whole: dict[str, Any] = {}
     for summary in summaries:
         for key, value in summary.items():
-            known = whole.get(key)
-            if known is None:
-                whole[key] = value
-            elif isinstance(value, Mapping) and isinstance(known, Mapping):
-                whole[key] = merged_summaries([known, value])
-            elif isinstance(value, int | float | list) and not isinstance(value, bool):
-                whole[key] = known + value
+            if isinstance(value, Mapping):
+                known = whole.setdefault(key, {})
+                for name, count in value.items():
+                    known[name] = known.get(name, 0) + count
+            else:
+                whole[key] = whole[key] + value if key in whole else value
+    if "counts" in whole:
+        whole["counts"] = sorted(
+            whole["counts"], key=lambda entry: (-entry["count"], entry["model"], entry["name"])
+        )
     return whole
 
 

@@ -15,6 +15,7 @@ from exporter.errors import StorageUnavailableError
 from exporter.web.alerts import WEBHOOK_BYTES
 from exporter.web.bridge_operations import BRIDGE_OPERATIONS
 from exporter.web.openapi import openapi_document
+from tests.alertmanager import running_alertmanager
 from tests.alerts.bridging import NOW, a_payload, an_alert
 from tests.alerts.hook_peer import HookPeer
 from tests.web.bridges import TOKENS, WebBridge, assert_error, by, token_file, wait_for
@@ -333,3 +334,32 @@ def test_all_groups_of_an_alertmanager_may_come_at_once(bridge):
     for thread in threads:
         thread.join()
     assert answers == [200] * 40
+
+
+@pytest.mark.prometheus
+def test_real_alertmanager_delivers_with_its_token(guarded, peer, requires_program, tmp_path, free_port):
+    """Alertmanager's own webhook, with a token from a file, is taken, told of and resolved."""
+    secret = tmp_path / "token"
+    secret.write_text("hook", encoding="utf-8")
+    configuration = f"""
+route: {{receiver: bridge, group_by: [alertname, model], group_wait: 100ms, group_interval: 200ms}}
+receivers:
+  - name: bridge
+    webhook_configs:
+      - url: {guarded.url}/alertmanager
+        http_config: {{authorization: {{credentials_file: {secret}}}}}
+"""
+    program = requires_program("alertmanager")
+
+    def state():
+        found = guarded.get("/api/v1/alerts?name=MLReal", "reader")["alerts"]
+        return found[0]["state"] if found else None
+
+    with running_alertmanager(program, tmp_path / "am", configuration, free_port()) as alertmanager:
+        labels = {"alertname": "MLReal", "model": "fraud", "severity": "critical"}
+        alertmanager.post(labels, annotations={"summary": "real"})
+        wait_for(lambda: state() == "firing")
+        wait_for(lambda: "MLReal firing" in peer.texts())
+        alertmanager.post(labels, minutes=0)
+        wait_for(lambda: state() == "resolved")
+        wait_for(lambda: "MLReal resolved" in peer.texts())
