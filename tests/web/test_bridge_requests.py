@@ -11,6 +11,7 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from exporter import AlertManager
 from exporter.errors import StorageUnavailableError
 from exporter.web.alerts import WEBHOOK_BYTES
 from exporter.web.bridge_operations import BRIDGE_OPERATIONS
@@ -355,11 +356,13 @@ receivers:
         found = guarded.get("/api/v1/alerts?name=MLReal", "reader")["alerts"]
         return found[0]["state"] if found else None
 
-    with running_alertmanager(program, tmp_path / "am", configuration, free_port()) as alertmanager:
-        labels = {"alertname": "MLReal", "model": "fraud", "severity": "critical"}
-        alertmanager.post(labels, annotations={"summary": "real"})
+    with (
+        running_alertmanager(program, tmp_path / "am", configuration, free_port()) as alertmanager,
+        AlertManager("fraud", alertmanager_url=alertmanager.url) as alerts,
+    ):
+        alerts.send_alert("MLReal", "real", severity="critical")
         wait_for(lambda: state() == "firing")
         wait_for(lambda: "MLReal firing" in peer.texts())
-        alertmanager.post(labels, minutes=0)
+        alerts.resolve("MLReal")
         wait_for(lambda: state() == "resolved")
         wait_for(lambda: "MLReal resolved" in peer.texts())
