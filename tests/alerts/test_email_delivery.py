@@ -119,17 +119,28 @@ def test_refused_starttls_is_no_reason_to_go_on_in_the_clear(certificate, open_c
     assert not any(command.startswith("MAIL") for command in server.commands)
 
 
-@pytest.mark.parametrize("setting", ["starttls", None])
+@pytest.mark.parametrize("setting", ["starttls", None, "implicit"])
 def test_certificate_of_another_name_is_refused(other_certificate, open_channel, setting):
     """Trust is not enough, the name must be the server's."""
+    offered = "implicit" if setting == "implicit" else "starttls"
     with (
-        MailServer(certificate=other_certificate) as server,
+        MailServer(tls=offered, certificate=other_certificate) as server,
         pytest.raises(TemporaryDeliveryError, match=r"certificate is not trusted.*mismatch") as found,
     ):
         send(open_channel(server, tls=setting))
     assert found.value.whole_channel
     assert not found.value.uncertain
     assert server.received == []
+
+
+def test_tls_with_a_server_that_speaks_none_is_told(open_channel):
+    """`tls: implicit` at the port of STARTTLS is the usual mistake."""
+    with (
+        MailServer(tls="none") as server,
+        pytest.raises(TemporaryDeliveryError, match="could not be reached: TLS failed") as found,
+    ):
+        send(open_channel(server, tls="implicit"))
+    assert found.value.whole_channel
 
 
 def test_certificate_of_an_unknown_authority_is_refused(certificate, open_channel):
@@ -545,7 +556,20 @@ def test_addresses_beyond_ascii(certificate, open_channel):
     (got,) = server.received
     assert got.recipients == ("jörg@xn--bcher-kva.example", "team@example.org")
     assert str(got.email["To"]) == "Jörg <jörg@xn--bcher-kva.example>, team@example.org"
-    assert any("SMTPUTF8" in command for command in server.commands)
+    assert any("BODY=8BITMIME SMTPUTF8" in command for command in server.commands)
+
+
+def test_sender_beyond_ascii(certificate, open_channel):
+    """It needs SMTPUTF8 too; without it nobody gets anything, and the reason is told."""
+    with MailServer(certificate=certificate) as server:
+        send(open_channel(server, **{"from": "Übersicht <übersicht@example.org>"}))
+        assert server.received[0].sender == "übersicht@example.org"
+    with (
+        MailServer(certificate=certificate, utf8=False) as server,
+        pytest.raises(PermanentDeliveryError, match=r"übersicht@example\.org.*SMTPUTF8"),
+    ):
+        send(open_channel(server, **{"from": "übersicht@example.org"}))
+    assert server.received == []
 
 
 def test_address_beyond_ascii_without_smtputf8_is_refused_alone(certificate, open_channel):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from exporter.alerts.addresses import parse_mailboxes
+from exporter.alerts.channels.email import pictures
 from exporter.alerts.channels.email.threads import message_id, root_id, state_of, subject_of, topic_of
 from exporter.alerts.channels.email.writing import Form, Writer
 from exporter.alerts.composing.plain import plain_message
@@ -140,6 +141,16 @@ def test_pictures_can_be_left_out(templates):
     """`charts: false` sends none."""
     forms = written(make_writer(templates, charts=False), performance_drop())
     assert list(forms) == [Form.HTML, Form.PLAIN]
+
+
+def test_chart_that_cannot_be_drawn_stops_no_message(writer, monkeypatch):
+    """The message goes without it."""
+
+    def fail(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr(pictures, "chart_png", fail)
+    assert list(written(writer, performance_drop())) == [Form.HTML, Form.PLAIN]
 
 
 def test_bytes_are_the_same_for_the_same_message(writer):

@@ -264,7 +264,7 @@ class Connection:
         options = f" SIZE={size}" if self._smtp.has_extn("size") else ""
         if utf8:
             self._smtp.command_encoding = "utf-8"
-            options += " SMTPUTF8"
+            options += f"{' BODY=8BITMIME' if self._smtp.has_extn('8bitmime') else ''} SMTPUTF8"
         reply = self._reply(*self._smtp.docmd(f"MAIL FROM:<{sender}>{options}"))
         if not reply.good:
             raise refused(reply, f"the mail server {self._server.name} refused the sender {sender}")
