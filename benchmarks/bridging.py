@@ -91,9 +91,21 @@ class RunningBridge:
         return {name: float(value) for name, value in lines}
 
     def waiting(self) -> int:
-        samples = self.metrics()
-        names = ("ml_bridge_queue{", "ml_bridge_pending_groups")
-        return int(sum(value for name, value in samples.items() if name.startswith(names)))
+        """Groups that are not told of yet, and notifications on their way; gauges lag by some seconds."""
+        pending = int(self.metrics()["ml_bridge_pending_groups"])
+        states = ("queued", "leased", "failed")
+        return pending + sum(
+            len(self.get("/api/v1/notifications", state=state, limit=1000)["notifications"])
+            for state in states
+        )
+
+    def settle(self, seconds: float) -> int:
+        """Wait until nothing has waited for six seconds; returns what still does."""
+        deadline, quiet = time.time() + seconds, 0
+        while time.time() < deadline and quiet < 3:
+            quiet = quiet + 1 if self.waiting() == 0 else 0
+            time.sleep(2)
+        return self.waiting()
 
     def all_alerts(self) -> Iterator[dict[str, Any]]:
         query: dict[str, Any] = {"limit": 1000}
@@ -125,7 +137,8 @@ class Receiver:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if receiver.status == 200:
                     identity = self.headers.get("webhook-id", "")
-                    receiver.taken.append((time.time(), self.path, identity, json.loads(body)))
+                    where = self.path.partition("?")[0]
+                    receiver.taken.append((time.time(), where, identity, json.loads(body)))
                 else:
                     receiver.refused += 1
                 self.send_response(receiver.status)
@@ -136,8 +149,13 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: object) -> None:
+                """Say nothing when a killed bridge breaks a connection."""
+
+        server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -74,15 +74,6 @@ class Scene:
                 return
             time.sleep(0.05)
 
-    def settle(self, seconds: float = 300) -> int:
-        """Wait until nothing waits; returns what still does."""
-        deadline = time.time() + seconds
-        while time.time() < deadline:
-            if self.bridge.waiting() == 0:
-                return 0
-            time.sleep(0.5)
-        return self.bridge.waiting()
-
 
 def versions(taken: list[tuple[float, str, dict[str, Any]]]) -> set[str]:
     return {
@@ -118,7 +109,7 @@ def channel_down(seconds: float) -> None:
         )
         scene.peer.status = 200
         back = time.time()
-        rest = scene.settle(900)
+        rest = scene.bridge.settle(900)
         hooks = scene.peer.of("/hook")
         print(
             f"back: {len(versions(hooks))} of 200 groups through it {time.time() - back:.0f} s later "
@@ -140,7 +131,7 @@ def kills(count: int) -> None:
                 scene.bridge.kill()
                 scene.bridge.start()
             scene.post(group, scene_alerts)
-        rest = scene.settle()
+        rest = scene.bridge.settle(300)
         hooks = scene.peer.of("/hook")
         ids = [identity for _, identity, _ in hooks]
         kept = sum(1 for _ in scene.bridge.all_alerts())
@@ -173,7 +164,7 @@ def hostile() -> None:
         started = time.time()
         for group in range(2, 22):
             scene.post(group, [alert(group, 0, "warning")])
-        rest = scene.settle(120)
+        rest = scene.bridge.settle(120)
         samples = scene.bridge.metrics()
         dead = sum(value for name, value in samples.items() if name.startswith("ml_bridge_dead"))
         plain = sum(v for n, v in samples.items() if 'outcome="delivered_plain"' in n)
@@ -185,7 +176,7 @@ def hostile() -> None:
             f"emails; {plain:.0f} in plain form, {failed:.0f} template failures, {dead:.0f} dead, "
             f"{rest} waiting, {time.time() - started:.0f} s"
         )
-        wrong = requests.post(f"{scene.bridge.url}/alertmanager", data=b'{"version": "4"}', timeout=10)
+        wrong = requests.post(f"{scene.bridge.url}/alertmanager", json={"version": "4"}, timeout=10)
         print(f"wrong payload: {wrong.status_code} {wrong.json()['error']['message'][:120]}")
 
 
