@@ -24,6 +24,7 @@ from exporter.alerts.delivery.targets import note_targets
 from exporter.alerts.delivery.timing import Timing
 from exporter.alerts.delivery.trial import trial_notification
 from exporter.alerts.delivery.worker import OpenChannel, Worker
+from exporter.alerts.expiry import Expiry
 from exporter.alerts.gauges import Gauges
 from exporter.alerts.heartbeat import Heartbeat
 from exporter.alerts.housekeeping import Chore, Housekeeping
@@ -56,6 +57,7 @@ class _Parts:
     intake: Intake
     aggregator: Aggregator
     heartbeat: Heartbeat
+    expiry: Expiry
     composer: Composer
 
 
@@ -125,6 +127,7 @@ class Bridge:
             intake=Intake(config, store, clock),
             aggregator=Aggregator(config, store, clock),
             heartbeat=Heartbeat(config, store, clock),
+            expiry=Expiry(config, store),
             composer=Composer(
                 config, source=self._source or _exporter(config), clock=clock, templates=templates
             ),
@@ -401,6 +404,7 @@ class Bridge:
         return [
             Chore("supervision", lambda: SUPERVISION_SECONDS, lambda _: self._dispatcher.supervise()),
             Chore("heartbeat", lambda: HEARTBEAT_SECONDS, self._check_heartbeat),
+            Chore("retention", lambda: RETENTION_SECONDS, self._expire),
             Chore("queues", lambda: self._timing.gauges, self._gauges.measure_queues),
             Chore("alerts", lambda: 5 * self._timing.gauges, lambda _: self._gauges.measure_alerts()),
             Chore("removed", lambda: REMOVED_SECONDS, self._bury_removed),
@@ -413,6 +417,9 @@ class Bridge:
         heard = heartbeat.heard_at()
         if heard is not None:
             self.telemetry.last_heartbeat.set(heard)
+
+    def _expire(self, now: float) -> None:
+        self._parts.expiry.expire(now)
 
     def _bury_removed(self, now: float) -> None:
         """Give up what waits for a channel that left the configuration too long ago."""

@@ -145,9 +145,10 @@ def test_broken_channels_delay_no_other(start, peer):
         alert = an_alert("MLPerformanceDrop", starts_at=now(), number=f"{number:02d}", **CRITICAL)
         bridge.take(a_payload([alert], group_labels={"number": f"{number}"}))
     wait_for(lambda: len(peer.bodies("/working")) == 30)
+    wait_for(lambda: {"/hanging", "/throttled"} <= {post.path for post in peer.posts})
     assert len([post for post in peer.posts if post.path == "/hanging"]) == 1
     assert len([post for post in peer.posts if post.path == "/throttled"]) == 1
-    assert value(bridge, "ml_bridge_throttled_total", channel="throttled") == 1
+    wait_for(lambda: value(bridge, "ml_bridge_throttled_total", channel="throttled") == 1)
     wait_for(lambda: value(bridge, "ml_bridge_queue", channel="failing") == 30)
     wait_for(lambda: value(bridge, "ml_bridge_queue", channel="working") == 0)
     assert value(bridge, "ml_bridge_oldest_seconds", channel="failing") >= 0

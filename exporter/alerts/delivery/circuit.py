@@ -47,15 +47,18 @@ class Circuit:
         """The other side said when to come again; that holds whatever else succeeds."""
         self._throttle = Wait(now, max(seconds, self._throttle.left(now)))
 
-    def failed(self, delivery: int, now: float, *, whole_channel: bool) -> None:
-        """A delivery failed in a way that may be the channel's fault."""
+    def failed(
+        self, delivery: int, now: float, *, whole_channel: bool, pause_seconds: float | None = None
+    ) -> None:
+        """A delivery failed in a way that may be the channel's fault; perhaps with a pause it asked for."""
         if self.opened_at is None:
             self._failed.add(delivery)
             if whole_channel or len(self._failed) >= FAILURES_TO_OPEN:
                 self.opened_at = now
         if self.opened_at is not None:
             self._pauses += 1
-            self._probe = Wait(now, self._backoff.seconds(self._pauses))
+            pause = self._backoff.seconds(self._pauses) if pause_seconds is None else pause_seconds
+            self._probe = Wait(now, pause)
 
     def renewed(self) -> bool:
         """The channel is another one now; True when the last one was open or paused until now."""

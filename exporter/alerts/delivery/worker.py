@@ -191,7 +191,8 @@ class Worker:
         old, self._opened = self._opened, opened
         self._pacer = Pacer(opened.channel.spacing_seconds)
         self._redact = Redactor(opened.settings)
-        if self._circuit.renewed():  # perhaps it was mended: find out now
+        mended = self._circuit.succeeded if old.settings == opened.settings else self._circuit.renewed
+        if mended():  # perhaps it is: find out now
             self._outbox.hasten(self.name)
         _close(old)
 
@@ -253,17 +254,17 @@ class Worker:
     def _postpone(self, delivery: Delivery, error: TemporaryDeliveryError) -> None:
         now = self._now
         asked = error.retry_after_seconds
-        seconds = self._backoff.seconds(delivery.attempt)
         if asked is not None:
-            seconds = max(0.0, min(asked, self._opened.settings.give_up_after))
+            asked = max(0.0, min(asked, self._opened.settings.give_up_after))
+        seconds = self._backoff.seconds(delivery.attempt) if asked is None else asked
         if error.partial:
             self._note_success()
         else:
             if asked is None or error.whole_channel:
-                self._circuit.failed(delivery.id, now, whole_channel=error.whole_channel)
+                self._circuit.failed(delivery.id, now, whole_channel=error.whole_channel, pause_seconds=asked)
             if asked is not None:
                 self._telemetry.throttled.labels(self.name).inc()
-                self._circuit.throttled(now, seconds)
+                self._circuit.throttled(now, asked)
         self._again(delivery, now + seconds, error.message, uncertain=error.uncertain)
 
     def _refused(self, delivery: Delivery, error: PermanentDeliveryError) -> None:
