@@ -49,7 +49,7 @@ OWN_SERIES = {"up", "ALERTS"}
 _WORDS = {
     "and", "or", "unless", "on", "ignoring", "group_left", "group_right", "by", "without", "offset", "time",
     "vector", "sum", "max", "min", "avg", "count", "topk", "absent", "increase", "rate", "clamp_min", "ln",
-    "sqrt", "last_over_time", "min_over_time", "label_replace",
+    "sqrt", "last_over_time", "min_over_time", "label_replace", "changes",
 }  # fmt: skip
 
 

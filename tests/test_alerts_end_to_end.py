@@ -174,12 +174,13 @@ def _quality(where: dict[str, str]) -> Iterator[str]:
     yield sample("ml_quality_vanished_categories", 1, **where, column="carrier")
 
 
-def process_wrong(scrape: int) -> Iterator[str]:
+def process_wrong(scrape: int, began: float) -> Iterator[str]:
     now = time.time()
     yield sample("ml_metric_info", 1, metric="f1", unit="ratio", higher_is_better="true")
     yield sample("ml_exporter_build_info", 1, version="1", python="3")
     yield sample("ml_exporter_ready", 0)
-    for what in ("snapshot", "last_commit", "start"):
+    yield sample("ml_exporter_snapshot_timestamp_seconds", began)
+    for what in ("last_commit", "start"):
         yield sample(f"ml_exporter_{what}_timestamp_seconds", now - 3600)
     yield sample("ml_exporter_store_bytes", 1e9)
     yield sample("ml_exporter_evaluation_queue", 1)
@@ -213,12 +214,12 @@ def test_every_alert_is_written_as_people_will_read_it(
         r"(\{\{ \. \| first \| value \|? ?[^}]*\}\})\{\{ end \}\}",
         r"\1{{ else }}NOTHING-FOUND{{ end }}",
     )
-    scrapes = count(1)
+    scrapes, began = count(1), time.time()
 
     def page(*_: object) -> tuple[bytes, dict[str, str]]:
         scrape = next(scrapes)
         lines = [
-            *process_wrong(scrape),
+            *process_wrong(scrape, began),
             *everything_wrong(HOSTILE, scrape),
             *everything_wrong("other", scrape),
         ]
