@@ -98,6 +98,15 @@ JOINS: tuple[Join, ...] = (
     ),
     Join("Fewer rows than were to be expected", "ml_volume_rows < ml_volume_lower_rows"),
     Join(
+        "More columns drifted than allowed", "ml_drifted_columns_ratio > ml_drifted_columns_ratio_threshold"
+    ),
+    Join("Fewer labels than expected", "ml_labeled_ratio < ml_labeled_ratio_threshold"),
+    Join(
+        "No batch for too long, by the exporter's own clock",
+        "ml_exporter_snapshot_timestamp_seconds - on (job, instance) group_right () "
+        'ml_last_batch_timestamp_seconds > ignoring (subject) ml_age_threshold_seconds{subject="batch"}',
+    ),
+    Join(
         "Population stability index of the last day by arrival, from at least 100 rows",
         f"sum without (bin) (({_SHARE} - {_BASELINE_SHARE}) * ln({_SHARE} / {_BASELINE_SHARE})) "
         "and sum without (bin) (increase(ml_column_rows_total[1d])) >= 100",

@@ -67,6 +67,13 @@ INPUT = {
     f'ml_column_rows_total{{{BINS},bin="01"}}': "0+3x1440",
     f'ml_baseline_ratio{{{BINS},bin="00"}}': "0.5",
     f'ml_baseline_ratio{{{BINS},bin="01"}}': "0.5",
+    f"ml_drifted_columns_ratio{{{WINDOW}}}": "0.5",
+    f"ml_drifted_columns_ratio_threshold{{{WINDOW}}}": "0.3",
+    f"ml_labeled_ratio{{{WINDOW}}}": "0.25",
+    f"ml_labeled_ratio_threshold{{{WINDOW}}}": "0.5",
+    'ml_exporter_snapshot_timestamp_seconds{job="ml",instance="a:1"}': "9000",
+    'ml_last_batch_timestamp_seconds{model="m",version="v",job="ml",instance="a:1"}': "2000",
+    'ml_age_threshold_seconds{model="m",version="v",subject="batch",job="ml",instance="a:1"}': "6000",
     'ml_exporter_series{model="m",job="ml",instance="a:1"}': "50",
     'ml_exporter_max_series{model="m",job="ml",instance="a:1"}': "100",
 }
@@ -84,6 +91,9 @@ EXPECTED = {
     "ml_volume_rows": 5,
     "ml_quality": 0.25,
     "sum without (bin)": round(sum((p - 0.5) * math.log(p / 0.5) for p in (1440.5 / 5761, 4320.5 / 5761)), 7),
+    "ml_drifted_columns": 0.5,
+    "ml_labeled_ratio": 0.25,
+    "ml_exporter_snapshot": 7000,
     "ml_exporter_series": 0.5,
 }
 
