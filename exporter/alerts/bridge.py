@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.alerts.aggregation import Aggregator
+from exporter.alerts.alertmanager_api import AlertmanagerUnavailableError
 from exporter.alerts.channels import Channel
 from exporter.alerts.channels.opening import open_channel
 from exporter.alerts.composing.composer import Composer
@@ -31,6 +32,7 @@ from exporter.alerts.housekeeping import Chore, Housekeeping
 from exporter.alerts.intake import Intake, Taken
 from exporter.alerts.loop import Loop
 from exporter.alerts.questions import Questions
+from exporter.alerts.reconciliation import Reconciler
 from exporter.alerts.records import Alert, Delivery, Message, Notification
 from exporter.alerts.store.notifications import insert_notification
 from exporter.alerts.store.store import AlertStore
@@ -57,6 +59,7 @@ class _Parts:
     intake: Intake
     aggregator: Aggregator
     heartbeat: Heartbeat
+    reconciler: Reconciler
     expiry: Expiry
     composer: Composer
 
@@ -122,11 +125,13 @@ class Bridge:
         def open_one(name: str, settings: ChannelSettings) -> Channel:
             return open_channel(name, settings, templates, config)
 
+        intake = Intake(config, store, clock)
         parts = _Parts(
             config=config,
-            intake=Intake(config, store, clock),
+            intake=intake,
             aggregator=Aggregator(config, store, clock),
             heartbeat=Heartbeat(config, store, clock),
+            reconciler=Reconciler(config, store, clock, intake),
             expiry=Expiry(config, store),
             composer=Composer(
                 config, source=self._source or _exporter(config), clock=clock, templates=templates
@@ -404,6 +409,7 @@ class Bridge:
         return [
             Chore("supervision", lambda: SUPERVISION_SECONDS, lambda _: self._dispatcher.supervise()),
             Chore("heartbeat", lambda: HEARTBEAT_SECONDS, self._check_heartbeat),
+            Chore("reconciliation", lambda: self.config.reconcile_every, self._reconcile),
             Chore("retention", lambda: RETENTION_SECONDS, self._expire),
             Chore("queues", lambda: self._timing.gauges, self._gauges.measure_queues),
             Chore("alerts", lambda: 5 * self._timing.gauges, lambda _: self._gauges.measure_alerts()),
@@ -417,6 +423,18 @@ class Bridge:
         heard = heartbeat.heard_at()
         if heard is not None:
             self.telemetry.last_heartbeat.set(heard)
+
+    def _reconcile(self, _: float) -> None:
+        try:
+            found = self._parts.reconciler.reconcile()
+        except AlertmanagerUnavailableError as error:
+            log.warning("Alertmanager cannot be asked", extra={"error": error.message})
+            self._count_error("reconciliation")
+            return
+        self.telemetry.reconciled.labels("missed").inc(found.missed)
+        self.telemetry.reconciled.labels("ended").inc(found.ended)
+        if found.missed or found.ended:
+            self._aggregation.wake()
 
     def _expire(self, now: float) -> None:
         self._parts.expiry.expire(now)
