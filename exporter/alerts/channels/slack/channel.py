@@ -57,6 +57,7 @@ class SlackChannel:
 
     def send(self, message: Message, delivery: Delivery) -> Receipt:
         """Deliver, in the plain form when `delivery.plain`."""
+        self._transport.begin()
         if delivery.plain:
             plain = plain_post(message, zone=self._zone)
             posts, root = [plain], plain

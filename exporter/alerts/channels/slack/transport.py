@@ -6,6 +6,7 @@ it raises leaves this module: every failure becomes a sentence of our own.
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ from exporter.errors import TemporaryDeliveryError
 
 MOST_ANSWER_BYTES: Final = 8 * 2**20
 LONGEST_WAIT_SECONDS: Final = 3600.0
+ATTEMPT_SECONDS: Final = 60.0
+ATTEMPT_TIMEOUTS: Final = 10
+"""One attempt may make its last request so long after the first: a minute, and ten times its time limit."""
 DEFAULT_WAIT_SECONDS: Final = 30.0
 """Where Slack says that it is too much, but not for how long."""
 
@@ -77,6 +81,11 @@ class Transport:
     def __post_init__(self) -> None:
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "ml-exporter"
+        self._over_at = math.inf
+
+    def begin(self) -> None:
+        """An attempt begins, of several requests; none is made once its time is over."""
+        self._over_at = time.monotonic() + ATTEMPT_SECONDS + ATTEMPT_TIMEOUTS * self.timeout
 
     def post(
         self, url: str, body: bytes, content_type: str, *, token: str | None = None, name: str = "Slack"
@@ -88,7 +97,10 @@ class Transport:
         TemporaryDeliveryError
             `uncertain` when the request may have arrived.
         """
-        until = time.monotonic() + 2 * self.timeout
+        now = time.monotonic()
+        if now > self._over_at:
+            raise TemporaryDeliveryError(f"{name}: the time for one attempt is over")
+        until = now + 2 * self.timeout
         try:
             with self._session.post(
                 url,
