@@ -88,7 +88,7 @@ def test_a_critical_drop_shows_what_a_person_needs():
         "<!date^1780308000^{date_short_pretty} {time}|2026-06-01 10:00 UTC>",
         "distance (ks 0.31, critical 0.021)",
         "▇▆▅▄",
-        "0.6919 to 0.872",
+        "0.6919 to 0.872 over 23h 30m",
         "|Dashboard>",
         "|Runbook>",
         "|Silence>",
