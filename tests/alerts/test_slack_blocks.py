@@ -119,6 +119,27 @@ def test_forty_columns_are_a_line_each():
     assert len(made[0].blocks) <= 8
 
 
+@pytest.mark.parametrize("count", [2, 12])
+def test_alerts_name_their_subject_where_the_value_does_not(count):
+    """When nothing is known but the alert's own value, its column is told all the same, in every form."""
+    message = examples.column_drift(count)
+    views = tuple(
+        replace(view, what="2.6 times the critical value", description="") for view in message.views
+    )
+    message = replace(message, views=views)
+    (post,) = posts(message)
+    assert all(f"column *feature_{i:02d}*" in texts(post) for i in range(count))
+    assert "column=feature_00: 2.6 times" in post.text
+    assert "MLColumnDrift column=feature_01 (warning, firing): 2.6 times" in plain_post(message).text
+
+
+def test_alerts_of_several_models_name_theirs():
+    """Where a message has no model of its own, each alert has."""
+    message = replace(examples.column_drift(2), model="", version="")
+    (post,) = posts(message)
+    assert texts(post).count("model *flight_delay*") == 2
+
+
 def test_splitting_keeps_alerts_whole():
     """Every alert is in exactly one post, whole, and posts are numbered."""
     message = long_drift()
@@ -178,12 +199,15 @@ def test_up_to_five_alerts_have_their_own_links():
     )
     (post,) = posts(replace(message, views=views))
     assert all(f"<http://g.example/d/{i}|Dashboard>" in texts(post) for i in range(3))
+    assert texts(post).count("|Runbook>") == 1
 
 
 def test_the_heading_names_severity_once():
     """The title may begin with the word already."""
     message = replace(examples.resolved(), title="Resolved: f1")
     assert posts(message)[0].blocks[0]["text"]["text"] == "✅ Resolved: f1"
+    message = replace(examples.performance_drop(), title="[critical] Firing: f1")
+    assert posts(message)[0].blocks[0]["text"]["text"] == "🔴 [critical] Firing: f1"
 
 
 def test_omitted_alerts_are_counted():

@@ -8,6 +8,7 @@ Slack call the app back, and shows a warning to whoever clicks when nothing answ
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -52,6 +53,9 @@ _LINKS = {
     "silence": "Silence",
     "alertmanager": "Alertmanager",
 }
+_COMMON = {"alertname", "severity", "window", "method", "role", "instance", "job"}
+"""Labels that do not tell one alert of a message from another."""
+_BETWEEN = re.compile(r"[\s:,;()]+")
 _BLOCK_OVERHEAD = 64
 
 
@@ -111,7 +115,9 @@ def plain_post(message: Message, *, zone: tzinfo = UTC) -> Post:
         since = mrkdwn.date(alert.starts_at, zone).rpartition("|")[2].rstrip(">")
         what = view.what or view.summary or alert.name
         ending = f", {view.ending}" if view.ending else ""
-        said = f"- {alert.name} ({alert.severity.text}, {view.change.value}{ending}): {what}, since {since}"
+        about = _subject(message, view)
+        state = f"({alert.severity.text}, {view.change.value}{ending})"
+        said = f"- {alert.name}{f' {about}' if about else ''} {state}: {what}, since {since}"
         line = mrkdwn.line(said, 600)
         if used + mrkdwn.length(line) + 1 > PLAIN_LENGTH - 100:
             break
@@ -152,9 +158,11 @@ def _title(message: Message) -> str:
     title = " ".join(mrkdwn.visible(message.title[:1000]).split())
     if not title:
         return f"{sign} {word}"
-    over = message.status == "resolved"
-    said = title.casefold().startswith((word.casefold(), "resolved", "recovered", "no data"))
-    return f"{sign} {title}" if over and said else f"{sign} {word}: {title}"
+    said = title.startswith("[") or (
+        message.status == "resolved"
+        and title.casefold().startswith((word.casefold(), "resolved", "recovered", "no data"))
+    )
+    return f"{sign} {title}" if said else f"{sign} {word}: {title}"
 
 
 def _header(message: Message, of: str) -> Block:
@@ -208,8 +216,8 @@ def _alert_groups(message: Message, write: Writer) -> list[_Group]:
     texts = []
     for view in message.views:
         text = written(write(message, view)) or mrkdwn.line(view.summary or view.alert.name or "alert", 300)
-        own = full and len(message.views) > 1 and dict(view.links) != dict(message.links)
-        links = _links_of(view.links, 900) if own else ""
+        own = {name: url for name, url in view.links.items() if message.links.get(name) != url}
+        links = _links_of(own, 900) if full and len(message.views) > 1 else ""
         room = SECTION_LENGTH - mrkdwn.length(links) - 1 if full else LINE_LENGTH
         text = mrkdwn.cut(text, room, SECTION_SIZE - 1000)
         texts.append(f"{text}\n{links}" if links else text)
@@ -287,8 +295,22 @@ def _fallback(message: Message) -> str:
         lines.append(mrkdwn.line(message.notification.text, 500))
     for view in message.views[:FULL_ALERTS]:
         ending = f" ({mrkdwn.line(view.ending, 40)})" if view.ending else ""
-        lines.append(f"{mrkdwn.line(view.what or view.summary, 250)}{ending}")
+        about = _subject(message, view)
+        what = f"{about}: {view.what or view.summary}" if about else view.what or view.summary
+        lines.append(f"{mrkdwn.line(what, 250)}{ending}")
     return "\n".join(line for line in lines if line)
+
+
+def _subject(message: Message, view: View) -> str:
+    """What distinguishes the alert from others of its kind, where that is not said already."""
+    words = set(_BETWEEN.split(view.what or view.summary))
+    known = _COMMON | ({"model"} if message.model else set()) | ({"version"} if message.version else set())
+    found = [
+        f"{name[:40]}={value[:60]}"
+        for name, value in view.alert.labels.items()
+        if value and name not in known and (len(value) < 2 or value not in words)
+    ]
+    return ", ".join(found[:4])
 
 
 def _section(text: str) -> Block:
