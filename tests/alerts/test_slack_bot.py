@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from pydantic import SecretStr
 
-from exporter.alerts.channels.slack import SlackChannel
+from exporter.alerts.channels.slack import SlackChannel, transport
 from exporter.alerts.composing.templates import Templates
 from exporter.alerts.config import SlackSettings
 from exporter.alerts.records import Change, Kind
@@ -540,3 +540,14 @@ def test_another_channel_by_its_name(peer, open_bot):
     peer.channels["C0000000002"] = Channel("C0000000002", "ml")
     drop = examples.performance_drop()
     assert open_bot(channel="ml").send(drop, examples.delivery(drop)).thread["channel"] == "C0000000002"
+
+
+def test_an_attempt_whose_time_is_over_asks_nothing_more(peer, bot, monkeypatch):
+    """The queue would give the delivery to another worker; what was begun is finished by the next attempt."""
+    monkeypatch.setattr(transport, "ATTEMPT_SECONDS", -1.0)
+    monkeypatch.setattr(transport, "ATTEMPT_TIMEOUTS", 0)
+    drop = examples.performance_drop()
+    with pytest.raises(TemporaryDeliveryError, match="time for one attempt is over") as caught:
+        bot.send(drop, examples.delivery(drop))
+    assert not caught.value.uncertain
+    assert peer.calls == []
