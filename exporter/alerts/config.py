@@ -220,6 +220,13 @@ class HeartbeatSettings(Settings):
     channels: tuple[str, ...] | None = None
     """By default those of the first route that matches a critical alert."""
 
+    @field_validator("matchers")
+    @classmethod
+    def _readable(cls, matchers: tuple[str, ...]) -> tuple[str, ...]:
+        for text in matchers:
+            parse_matcher(text)
+        return matchers
+
 
 class BridgeConfig(Settings):
     """The whole file."""
@@ -250,6 +257,19 @@ class BridgeConfig(Settings):
     0: never."""
     timezone: str = "UTC"
     """Of the times in messages."""
+
+    @model_validator(mode="after")
+    def _one_route_a_name(self) -> BridgeConfig:
+        places: dict[str, str] = {}
+        for place, route in enumerate(self.routes):
+            here = f"routes[{place}]"
+            name = route.name or here
+            if name in places:
+                raise ValueError(
+                    f"{here}.name: expected a name of its own, but {name} is the name of {places[name]}"
+                )
+            places[name] = here
+        return self
 
     @model_validator(mode="after")
     def _known_channels(self) -> BridgeConfig:

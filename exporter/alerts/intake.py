@@ -107,6 +107,11 @@ class Intake:
         )
         taken.cut = webhook.cut
         taken.truncated = webhook.truncated_alerts
+        if taken.refused or taken.cut or taken.truncated:
+            log.warning(
+                "a webhook could not be taken as it came",
+                extra={"refused": len(taken.refused), "cut": taken.cut, "left_out": taken.truncated},
+            )
         return taken
 
     def accept(

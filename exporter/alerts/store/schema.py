@@ -20,6 +20,7 @@ CREATE INDEX alerts_by_model ON alerts (model, first_seen);
 CREATE INDEX alerts_by_severity ON alerts (severity, first_seen);
 CREATE INDEX alerts_by_name ON alerts (name, first_seen);
 CREATE INDEX alerts_firing ON alerts (fingerprint) WHERE firing = 1;
+CREATE INDEX alerts_firing_by_time ON alerts (first_seen) WHERE firing = 1;
 CREATE INDEX alerts_resolved ON alerts (resolved_at) WHERE firing = 0;
 
 CREATE TABLE events (
