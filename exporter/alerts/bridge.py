@@ -302,10 +302,11 @@ class Bridge:
         model: str | None = None,
         start: float | None = None,
         end: float | None = None,
+        step: float | None = None,
         models: Collection[str] | None = None,
     ) -> dict[str, Any]:
-        """Alerts counted by model, severity, state and name."""
-        return self._questions.summary(model=model, start=start, end=end, models=models)
+        """Alerts counted by model, severity, state and name; with `step` also over time."""
+        return self._questions.summary(model=model, start=start, end=end, step=step, models=models)
 
     def notifications(
         self,

@@ -62,8 +62,8 @@ def _notifications(connection: sqlite3.Connection, before: float) -> int:
 
 def _alerts(connection: sqlite3.Connection, before: float) -> int:
     rows = connection.execute(
-        "SELECT id FROM alerts WHERE firing = 0 AND resolved_at < ? AND NOT EXISTS"
-        " (SELECT 1 FROM members m WHERE m.alert = alerts.id) ORDER BY resolved_at LIMIT ?",
+        "SELECT id FROM alerts WHERE firing = 0 AND resolved_at < ?1 AND last_seen < ?1 AND NOT EXISTS"
+        " (SELECT 1 FROM members m WHERE m.alert = alerts.id) ORDER BY resolved_at LIMIT ?2",
         (before, AT_ONCE),
     ).fetchall()
     for table, column in (("events", "alert"), ("told_of", "alert"), ("alerts", "id")):

@@ -15,6 +15,7 @@ from exporter.alerts.composing.figures import rfc3339
 from exporter.alerts.records import Severity
 from exporter.alerts.store.content import read_notification
 from exporter.alerts.store.store import AlertStore
+from exporter.alerts.timeline import steps
 from exporter.errors import BadRequestError, NotFoundError
 
 MOST = 1000
@@ -137,9 +138,13 @@ class Questions:
         model: str | None = None,
         start: float | None = None,
         end: float | None = None,
+        step: float | None = None,
         models: Collection[str] | None = None,
     ) -> dict[str, Any]:
-        """Alerts counted: `total`, by one property each, and `counts` of all together, most first."""
+        """Alerts counted: `total`, by one property each, and `counts` of all together, most first.
+
+        With `step`, `start` and `end`, `steps` says what began and ended when.
+        """
         where = _alerts_where(model=model, start=start, end=end, models=models)
         query = (
             f"SELECT model, severity, {_STATE}, name, count(*) FROM alerts WHERE {where.text}"  # noqa: S608
@@ -147,6 +152,12 @@ class Questions:
         )
         with self._store.read() as connection:
             rows = connection.execute(query, where.values).fetchall()
+            timeline = {}
+            if step is not None:
+                if start is None or end is None:
+                    raise BadRequestError("step: expected `from` and `to` with it", code="bad_parameter")
+                seen = models if model is None else {model} if models is None else {model} & set(models)
+                timeline = {"steps": steps(connection, start=start, end=end, step=step, models=seen)}
         keys = ("model", "severity", "state", "name")
         counts = [
             {"model": one, "severity": Severity(severity).text, "state": state, "name": name, "count": count}
@@ -160,6 +171,7 @@ class Questions:
             "total": sum(entry["count"] for entry in counts),
             **{f"by_{key}": dict(list(found.items())[:MOST_COUNTS]) for key, found in sums.items()},
             "counts": counts[:MOST_COUNTS],
+            **timeline,
         }
 
     def notifications(

@@ -14,6 +14,7 @@ from exporter.web.answers import json_response
 from exporter.web.auth import Caller
 from exporter.web.bodies import Bodies
 from exporter.web.bridge_protocol import BridgeProtocol
+from exporter.web.history import parse_seconds
 from exporter.web.limits import MEBIBYTE, WebLimits
 from exporter.web.operation import JSON_TYPE, Scope, parse_time
 
@@ -64,7 +65,11 @@ class AlertsApi:
         start, end = _span(asked)
         return json_response(
             self._bridge.alert_summary(
-                model=_visible(caller, asked["model"]), start=start, end=end, models=caller.models
+                model=_visible(caller, asked["model"]),
+                start=start,
+                end=end,
+                step=_step(asked["step"]),
+                models=caller.models,
             )
         )
 
@@ -109,6 +114,18 @@ def _span(asked: Mapping[str, str | None]) -> tuple[float | None, float | None]:
     if start is not None and end is not None and start > end:
         raise BadRequestError("expected a time for `from` that is not after `to`", code="bad_time")
     return start, end
+
+
+def _step(text: str | None) -> float | None:
+    if text is None:
+        return None
+    seconds = parse_seconds(text, "the query parameter step")
+    if not 0 < seconds < float("inf"):
+        raise BadRequestError(
+            f"expected a duration above 0 for the query parameter step, but {text[:80]!r} came",
+            code="bad_parameter",
+        )
+    return seconds
 
 
 def _choice(name: str, text: str | None, choices: tuple[str, ...]) -> str | None:

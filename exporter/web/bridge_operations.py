@@ -55,9 +55,17 @@ ALERT_OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/api/v1/alerts/summary",
         Scope.READ,
-        "Alerts counted by model, severity, state and name.",
-        {"model": _MODEL, **_SPAN},
-        answers={200: "Counts.", 404: _NO_BRIDGE},
+        "Alerts counted by model, severity, state and name; with a step also over time.",
+        {
+            "model": _MODEL,
+            **_SPAN,
+            "step": Parameter(
+                "string",
+                "Duration such as `1h`: count what begins, ends and is told in each step from `from` to `to`,"
+                " at most 1000.",
+            ),
+        },
+        answers={200: "Counts, and `steps` when a step was asked for.", 404: _NO_BRIDGE},
         personal=True,
     ),
     Operation(

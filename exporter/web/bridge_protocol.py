@@ -32,7 +32,13 @@ class BridgeProtocol(Protocol):
     ) -> Mapping[str, Any]: ...
     def alert(self, alert_id: int, *, models: Models) -> Mapping[str, Any]: ...
     def alert_summary(
-        self, *, model: str | None, start: float | None, end: float | None, models: Models
+        self,
+        *,
+        model: str | None,
+        start: float | None,
+        end: float | None,
+        step: float | None,
+        models: Models,
     ) -> Mapping[str, Any]: ...
     def notifications(
         self,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import orjson
 import requests
 
+from exporter.alerts.timeline import added_steps
 from exporter.errors import BadRequestError, BusyError, ConfigurationError, ExporterError, NotFoundError
 from exporter.web.bridge_protocol import Models, NoBridge
 
@@ -188,7 +189,9 @@ def merged_summaries(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for summary in summaries:
         for key, value in summary.items():
-            if isinstance(value, Mapping):
+            if key == "steps":
+                whole[key] = added_steps(whole[key], value) if key in whole else value
+            elif isinstance(value, Mapping):
                 known = whole.setdefault(key, {})
                 for name, count in value.items():
                     known[name] = known.get(name, 0) + count
