@@ -178,7 +178,16 @@ def test_taken_port_is_one_line(config, tmp_path, capsys):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         arguments = ["serve", f"--config.file={config}", f"--storage.path={tmp_path / 'data'}"]
         assert run([*arguments, f"--web.listen-address={address}", "--log.level=error"]) == 1
-    assert address in capsys.readouterr().err
+        assert address in capsys.readouterr().err
+        bridge = tmp_path / "bridge.yml"
+        bridge.write_text("channels: {}\n", encoding="utf-8")
+        storage = f"--storage.path={tmp_path / 'other'}"
+        for more in (
+            ["bridge", f"--config.file={bridge}"],
+            ["serve", f"--config.file={config}", f"--bridge.config.file={bridge}"],
+        ):
+            assert run([*more, storage, f"--web.listen-address={address}", "--log.level=error"]) == 1
+            assert address in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ class BridgeServer:
         front = Front(web)
         clock = clock or SystemClock()
         self._bridge = LocalBridge(file, storage, clock=clock)
+        front.on_failure(self._bridge.count_web_failure)
         self._exposition = BridgeExposition(self._bridge.samples, lambda: self._bridge.ready, clock)
         part = Part(
             BRIDGE_OPERATIONS,

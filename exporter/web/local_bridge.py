@@ -75,6 +75,10 @@ class LocalBridge:
         """What it exposes on `/metrics`: (family, sample)."""
         return self._bridge.telemetry.samples()
 
+    def count_web_failure(self) -> None:
+        """Count that the web configuration could not be read again."""
+        self._bridge.telemetry.errors.labels("web_config").inc()
+
     def channels(self) -> list[dict[str, Any]]:
         """Every configured channel: name, type, queued, oldest (seconds), dead, last delivery."""
         seen: dict[str, dict[str, float]] = {}

@@ -10,10 +10,12 @@ import requests
 
 from exporter.alerts.config import parse_bridge_config
 from exporter.config import parse_config
-from exporter.errors import ConfigurationError
+from exporter.errors import BadRequestError, ConfigurationError, NotFoundError
 from exporter.web.assembly import Exporter, WebSettings
 from exporter.web.local_bridge import BridgeFile
+from exporter.web.operations import MODEL_OPERATIONS
 from exporter.web.remote_bridge import BridgeAddress
+from exporter.web.service_answers import ServiceAnswers
 from tests.alerts.bridging import a_payload, an_alert
 from tests.alerts.hook_peer import HookPeer
 from tests.scripted_server import Reply, ScriptedServer
@@ -93,6 +95,29 @@ def test_bridge_in_the_exporters_process(serve, peer, tmp_path):
     assert "ml_bridge_http_requests_total{" not in page
     assert {path.name for path in (tmp_path / "data").iterdir()} >= {"exporter.db", "bridge.db"}
     assert 'href="/api/v1/alerts"' in ask(exporter, "/").text
+
+
+def test_facts_within_the_process_are_the_apis_answers(serve):
+    """What the bridge is told of a model without HTTP is what the API answers, errors included."""
+    exporter = serve()
+    rows = [{"predicted": i % 2 == 0, "delayed": i % 3 == 0, "distance": float(i)} for i in range(50)]
+    assert ask(exporter, "/api/v1/models/fraud/batches", "POST", json=rows).status_code == 202
+    answers = ServiceAnswers(exporter.service)
+    for operation in MODEL_OPERATIONS:
+        if operation.method != "GET" or operation.personal or "baseline" in operation.path:
+            continue
+        path = operation.path.replace("{model}", "fraud")
+        answer = ask(exporter, path)
+        if answer.ok and answer.headers["Content-Type"] == "application/json":
+            assert answers(path, {}) == answer.json(), path
+    assert answers("/api/v1/models/fraud/performance", {"window": "1d"})["model"] == "fraud"
+    for path, params in (
+        ("/api/v1/models/none/drift", {}),
+        ("/api/v1/models/fraud/drift", {"windw": "1d"}),
+        ("/metrics", {}),
+    ):
+        with pytest.raises((NotFoundError, BadRequestError)):
+            answers(path, params)
 
 
 def test_wrong_settings_open_nothing(tmp_path):

@@ -12,7 +12,6 @@ import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from exporter import AlertManager
-from exporter.errors import StorageUnavailableError
 from exporter.web.alerts import WEBHOOK_BYTES
 from exporter.web.bridge_operations import BRIDGE_OPERATIONS
 from exporter.web.openapi import openapi_document
@@ -134,16 +133,21 @@ def test_bodies_beyond_the_limits_are_refused(bridge, headers, body, status, cod
     assert_error(bridge.ask("POST", "/alertmanager", data=body, headers=headers), status, code)
 
 
-def test_store_that_fails_is_503_with_retry_after(bridge, monkeypatch):
-    """While the store is down Alertmanager is told to come again, which it only does on 5xx."""
-
-    def full(body):
-        raise StorageUnavailableError("the disk is full")
-
-    monkeypatch.setattr(bridge.server.bridge._bridge, "take", full)
-    answer = bridge.take(an_alert())
+def test_store_that_is_full_is_503_with_retry_after(bridge):
+    """While the store cannot be written Alertmanager is told to come again, which it only does on 5xx."""
+    store = bridge.server.bridge._bridge._store
+    with store._writing:
+        pages = store._writer.execute("PRAGMA max_page_count").fetchone()[0]
+        store._writer.execute("PRAGMA max_page_count = 1")  # which SQLite takes as: no page more
+    try:
+        answer = bridge.take(*(an_alert("MLFull", number=f"{n}" * 500) for n in range(500)))
+    finally:
+        with store._writing:
+            store._writer.execute(f"PRAGMA max_page_count = {pages}")
     assert_error(answer, 503, "storage_unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
+    assert bridge.get("/api/v1/alerts?name=MLFull")["alerts"] == []
+    assert bridge.take(an_alert("MLFull")).status_code == 200
 
 
 @pytest.mark.parametrize(
