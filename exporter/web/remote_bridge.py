@@ -76,7 +76,7 @@ class RemoteBridge:
         if models is not None and asked.get("model") is None and len(models) == 1:
             asked["model"] = next(iter(models))
         found = self._ask("/api/v1/alerts", _query(limit=limit, next=cursor, **asked))
-        return found if models is None else {**found, "alerts": _visible(found["alerts"], models)}
+        return found if models is None else {**found, "alerts": _visible(found.get("alerts"), models)}
 
     def alert(self, alert_id: int, *, models: Models) -> Mapping[str, Any]:
         found = self._ask(f"/api/v1/alerts/{alert_id}", {})
@@ -92,7 +92,7 @@ class RemoteBridge:
         found = self._ask("/api/v1/notifications", _query(limit=limit, next=cursor, **asked))
         if models is None:
             return found
-        return {**found, "notifications": _visible(found["notifications"], models)}
+        return {**found, "notifications": _visible(found.get("notifications"), models)}
 
     def alert_summary(self, *, models: Models, **asked: Any) -> Mapping[str, Any]:
         if models is None or asked.get("model") is not None:
@@ -101,7 +101,10 @@ class RemoteBridge:
             self._ask("/api/v1/alerts/summary", _query(**{**asked, "model": model}))
             for model in sorted(models)
         ]
-        return merged_summaries(summaries)
+        try:
+            return merged_summaries(summaries)
+        except (KeyError, TypeError) as error:
+            raise BridgeFailedError("expected counts of the bridge, but something else came") from error
 
     def _ask(self, path: str, query: Mapping[str, str]) -> Mapping[str, Any]:
         try:
@@ -205,7 +208,9 @@ def merged_summaries(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _visible(entries: Any, models: Models) -> list[Any]:
-    """The entries that are of these models alone."""
+    """The entries that are of these models alone. Raises :class:`BridgeFailedError` for what is no list."""
+    if not isinstance(entries, list):
+        raise BridgeFailedError("expected a list of the bridge, but something else came")
     return [entry for entry in entries if models is None or _models_of(entry) <= set(models)]
 
 

@@ -208,6 +208,21 @@ def test_answers_of_a_bridge_that_cannot_be_used(serve, reply, status, code):
         server.close()
 
 
+@pytest.mark.parametrize("path", ["alerts", "alerts/summary", "notifications"])
+@pytest.mark.parametrize("body", [{"x": 1}, {"counts": 3, "alerts": 3, "notifications": {}}])
+def test_answers_of_another_shape_are_502_for_callers_of_some_models(serve, tmp_path, path, body):
+    """Where something is to be taken out of an answer, one of another shape is refused, not passed on."""
+    server = ScriptedServer()
+    server.accept = lambda _: Reply(200, body)
+    try:
+        exporter = serve(tokens=True, bridge=BridgeAddress(server.url))
+        answer = ask(exporter, f"/api/v1/{path}", headers=by("both"))
+        if path != "alerts/summary" or "counts" in body:
+            assert_error(answer, 502, "bridge_failed")
+    finally:
+        server.close()
+
+
 def test_bridge_that_hangs_is_not_waited_for_long(serve, monkeypatch):
     """A bridge that takes the connection and says nothing is given up after the time for answers."""
     monkeypatch.setattr("exporter.web.remote_bridge.ANSWER_SECONDS", 0.5)
