@@ -1,8 +1,9 @@
 """What is to be told: marks on the members of groups, made by the intake and cleared by the aggregator.
 
 A member is an alert in the group of one route. `told` is what the route's channels were last told of it
-(nothing or `firing`), `change` is what they are to be told next. A member that was told as resolved is none any
-more. Within a route an alert stays in the group in which it began, so that its end is told where its beginning was.
+(nothing or `firing`), `change` is what they are to be told next. A member that was told as resolved is none
+any more. Within a route an alert stays in the group in which it began, so that its end is told where its
+beginning was.
 """
 
 from __future__ import annotations
