@@ -96,6 +96,7 @@ def exposition():
     """Return an exporter in whose models everything happens at once."""
     part = {"version": "v1", "window": "1d"}
     yield series("ml_exporter_build_info", 1, version="0", python="3")
+    yield f"ml_exporter_snapshot_timestamp_seconds {time.time()}\n"
     yield from drifting(model="drifting", **part)
     yield from dropping(model="dropping", **part)
     yield from poor(model="silent", **part)
@@ -118,6 +119,7 @@ def starting():
     """Return an exporter that is not ready, with the values of before."""
     yield series("ml_exporter_build_info", 1, version="0", python="3")
     yield series("ml_exporter_ready", 0)
+    yield f"ml_exporter_snapshot_timestamp_seconds {time.time()}\n"
     yield from silent("early", batch=OLD, label=OLD)
 
 
